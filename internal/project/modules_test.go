@@ -12,13 +12,19 @@ import (
 
 // goMod is what `go mod edit -json` prints of a go.mod.
 type goMod struct {
-	Module    struct{ Path string }
-	Go        string
-	Toolchain string
-	Require   []struct{ Path, Version string }
+	Module    moduleRef   `json:"Module"`
+	Go        string      `json:"Go"`
+	Toolchain string      `json:"Toolchain"`
+	Require   []moduleRef `json:"Require"`
 	Replace   []struct {
-		Old, New struct{ Path, Version string }
-	}
+		Old moduleRef `json:"Old"`
+		New moduleRef `json:"New"`
+	} `json:"Replace"`
+}
+
+type moduleRef struct {
+	Path    string `json:"Path"`
+	Version string `json:"Version"`
 }
 
 // moduleDirs is where the committed modules are: "." is the core.
@@ -92,7 +98,11 @@ func TestEveryLocalModuleIsReplacedWhereItIsRequired(t *testing.T) {
 
 // The two that are left out would make the first build fetch four times the modules.
 func TestTheWorkspaceListsEveryModuleButBenchAndTorture(t *testing.T) {
-	var work struct{ Use []struct{ DiskPath string } }
+	var work struct {
+		Use []struct {
+			DiskPath string `json:"DiskPath"`
+		} `json:"Use"`
+	}
 	out := goTool(t, root(t), nil, "work", "edit", "-json", filepath.Join(root(t), "go.work"))
 	if err := json.Unmarshal([]byte(out), &work); err != nil {
 		t.Fatal(err)
