@@ -1,0 +1,2 @@
+package lockstep
+type upstream struct{}
