@@ -141,13 +141,14 @@ func copyTree(root, tree string) error {
 
 // gitOutput runs git in dir; after an error the text is what it complained of.
 func gitOutput(dir string, args ...string) (string, error) {
-	cmd := exec.Command("git", args...) //nolint:noctx // whoever interrupts this program interrupts the group
+	args = append([]string{"-c", "safe.directory=*"}, args...) // the tree may be another user's
+	cmd := exec.Command("git", args...)                        //nolint:noctx // whoever interrupts this program interrupts the group
 	cmd.Dir = dir
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return stderr.String(), fmt.Errorf("git %s: %w: %s", args[0], err, stderr.String())
+		return stderr.String(), fmt.Errorf("git %s: %w: %s", strings.Join(args[2:], " "), err, stderr.String())
 	}
 	return string(out), nil
 }

@@ -36,7 +36,7 @@ func main() {
 }
 
 func run() error {
-	root, err := output(command(".", nil, "git", "rev-parse", "--show-toplevel"))
+	root, err := git(".", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return err
 	}
@@ -94,6 +94,11 @@ func environment(tmp, proxy string) ([]string, error) {
 		"GOFLAGS=" + strings.TrimSpace(flags+" -modcacherw"), // else the temporary folder could not be removed
 		"GOWORK=off",
 	}, nil
+}
+
+func git(dir string, args ...string) (string, error) {
+	// The tree may be another user's.
+	return output(command(dir, nil, "git", append([]string{"-c", "safe.directory=*"}, args...)...))
 }
 
 // command is a command in a directory, with more environment. What it says goes

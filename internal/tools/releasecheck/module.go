@@ -27,7 +27,7 @@ type module struct {
 func findModules(root string) ([]*module, error) {
 	// Files that git would commit: new ones too, so that the check can be run
 	// before the commit.
-	list, err := output(command(root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"))
+	list, err := git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
 		return nil, err
 	}
