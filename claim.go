@@ -138,16 +138,14 @@ func (c *Client) stillHeld(ctx context.Context, cl *claim) error {
 
 // claim makes the claim in the session that lives.
 func (c *Client) claim(ctx context.Context, cl *claim) (*Lease, error) {
-	waiting, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	cl.cancel = cancel
 	for {
 		s, err := c.current(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if s.enter(cl) == nil {
-			return s.acquire(waiting, cl)
+			defer s.calls.Done()
+			return s.acquire(ctx, cl)
 		}
 		// It was lost in between: the next one.
 	}
@@ -158,7 +156,7 @@ func (c *Client) claim(ctx context.Context, cl *claim) (*Lease, error) {
 func (s *session) acquire(ctx context.Context, cl *claim) (*Lease, error) {
 	for attempt := 1; ; attempt++ {
 		asked := s.c.clock.instant()
-		g, err := s.es.Acquire(ctx, &cl.Claim, attempt > 1)
+		g, woken, err := s.ask(ctx, cl, attempt > 1)
 		if err == nil {
 			return s.adopt(cl, g, asked)
 		}
@@ -166,16 +164,29 @@ func (s *session) acquire(ctx context.Context, cl *claim) (*Lease, error) {
 			return nil, s.refused(cl, err)
 		}
 		cl.doubts++
-		if ctx.Err() == nil {
-			s.c.opts.log.Debug("lockstep: outcome of a claim unknown; asking again", "name", cl.given, "error", err)
-			sleep(ctx, pause(s.ttl, attempt))
-		}
-		if ctx.Err() != nil {
+		if over := s.stopped(ctx); over != nil {
 			s.leave(cl)
 			s.withdraw(cl)
-			return nil, s.interrupted(ctx)
+			return nil, over
 		}
+		if woken {
+			continue
+		}
+		s.c.opts.log.Debug("lockstep: outcome of a claim unknown; asking again", "name", cl.given, "error", err)
+		s.sleep(ctx, pause(s.ttl, attempt))
 	}
+}
+
+// ask is one Acquire, which the session can wake: because it is over, or because
+// a renewal did not find the claim (woken).
+func (s *session) ask(ctx context.Context, cl *claim, again bool) (g engine.Grant, woken bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if over := s.arm(cl, cancel); over != nil {
+		return g, false, over
+	}
+	g, err = s.es.Acquire(ctx, &cl.Claim, again)
+	return g, errors.Is(context.Cause(ctx), errLookAgain), err
 }
 
 // adopt turns a grant into a lease, or gives it back where it came too late.
@@ -211,15 +222,19 @@ func (s *session) refused(cl *claim, err error) error {
 	return err
 }
 
-// interrupted says why waiting ended: the session is over, or the caller left.
-func (s *session) interrupted(ctx context.Context) error {
+// stopped says why no other attempt is made: the session is over, or the caller
+// left.
+func (s *session) stopped(ctx context.Context) error {
 	s.mu.Lock()
 	over := s.over
 	s.mu.Unlock()
 	if over != nil {
 		return whyOver(over)
 	}
-	return ended(ctx)
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	return nil
 }
 
 // whyOver is what a waiter is told of its session's end. It held nothing, so a
@@ -229,6 +244,14 @@ func whyOver(over error) error {
 		return &unavailableError{errors.New("no answer for a TTL; the place in line is lost")}
 	}
 	return over
+}
+
+// sleep ends early with the session as well.
+func (s *session) sleep(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	sleep(ctx, d)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

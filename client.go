@@ -165,22 +165,30 @@ func (c *Client) living() (*session, error) {
 }
 
 func (c *Client) begin(ctx context.Context) (*session, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
 	s := newSession(c)
 	sent := c.clock.now()
 	es, err := c.eng.Begin(ctx, engine.SessionOptions{TTL: c.opts.ttl, Lost: s.told})
 	if err != nil {
+		if c.ctx.Err() != nil {
+			return nil, ErrClosed
+		}
 		return nil, classify(ctx, err)
 	}
 	s.start(es, sent)
-
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		c.tasks.Go(func() { s.close(ErrClosed) })
-		return nil, ErrClosed
+	closed := c.closed
+	if !closed {
+		c.session = s
+		c.tasks.Go(s.upkeep)
 	}
-	c.session = s
-	c.tasks.Go(s.upkeep)
+	c.mu.Unlock()
+	if closed {
+		close(s.done) // upkeep never began
+		return nil, errors.Join(ErrClosed, s.close(ErrClosed))
+	}
 	return s, nil
 }
 
@@ -228,7 +236,8 @@ func (c *Client) Close() error {
 	for l := range terms {
 		l.end(ErrClosed)
 	}
-	c.stop(ErrClosed) // watches, withdrawals
+	c.stop(ErrClosed)         // watches, withdrawals, a session being begun
+	c.beginning <- struct{}{} // and stays there: no other begins
 	var err error
 	if s != nil {
 		err = s.close(ErrClosed)

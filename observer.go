@@ -4,8 +4,8 @@ import "time"
 
 // Observer is told what happens to a client's locks. Any of its functions may
 // be nil. They are called by the goroutine that the thing happens in, with no
-// lock held: they may call the client, and they must be quick, for renewal
-// waits for them.
+// lock held: they may call the client, its Close excepted, and they must be
+// quick, for renewal waits for them.
 type Observer struct {
 	// Waiting: a claim on name is about to be made.
 	Waiting func(name string)

@@ -28,6 +28,9 @@ type session struct {
 	cancel context.CancelCauseFunc
 	wake   chan struct{} // upkeep looks at the clock again
 
+	calls sync.WaitGroup // Acquires under way
+	done  chan struct{}  // upkeep has returned
+
 	mu       sync.Mutex
 	window   time.Time // until when the session is proven, the margin taken off
 	leases   map[engine.ClaimID]*Lease
@@ -40,7 +43,7 @@ type session struct {
 
 func newSession(c *Client) *session {
 	s := &session{
-		c: c, wake: make(chan struct{}, 1),
+		c: c, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		leases: map[engine.ClaimID]*Lease{}, waiting: map[engine.ClaimID]*claim{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
@@ -82,7 +85,16 @@ func (s *session) enter(cl *claim) error {
 		return s.over
 	}
 	s.waiting[cl.ID] = cl
+	s.calls.Add(1)
 	return nil
+}
+
+// arm makes cancel what wakes the claim's next Acquire.
+func (s *session) arm(cl *claim, cancel context.CancelCauseFunc) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cl.cancel = cancel
+	return s.over
 }
 
 // leave forgets a claim that was not granted.
@@ -193,9 +205,7 @@ func (s *session) lose(why error) {
 	for _, l := range leases {
 		l.end(why)
 	}
-	for _, cl := range waiting {
-		cl.cancel(why)
-	}
+	wakeAll(waiting, why)
 	s.c.dropped(s)
 	s.c.opts.log.Warn("lockstep: session lost", "leases", len(leases), "waiting", len(waiting), "why", why)
 	for _, l := range leases {
@@ -222,11 +232,19 @@ func (s *session) close(why error) error {
 			s.c.opts.observer.released(l, s.c.clock.now().Sub(l.since))
 		}
 	}
-	for _, cl := range waiting {
-		cl.cancel(why)
-	}
+	wakeAll(waiting, why)
 	s.c.running.wait(margin(s.ttl))
 	return s.letGo(context.Background(), leases, waiting)
+}
+
+// wakeAll ends the Acquires of claims in a session that is over: no other is
+// armed, so their cancel functions stay as they are.
+func wakeAll(waiting []*claim, why error) {
+	for _, cl := range waiting {
+		if cl.cancel != nil {
+			cl.cancel(why)
+		}
+	}
 }
 
 // finish moves the session to over, once.
@@ -248,9 +266,12 @@ func (s *session) finish(why error) (leases []*Lease, waiting []*claim, first bo
 	return leases, waiting, true
 }
 
-// letGo tells the engine that the session is over. It is one bounded try: what
-// the engine did not hear of ends with the session's TTL.
+// letGo tells the engine that the session is over, once nothing else is asked of
+// it. It is one bounded try: what the engine did not hear of ends with the
+// session's TTL.
 func (s *session) letGo(ctx context.Context, leases []*Lease, waiting []*claim) error {
+	s.calls.Wait()
+	<-s.done
 	ctx, cancel := context.WithTimeout(ctx, s.ttl)
 	defer cancel()
 	claims := make([]*engine.Claim, 0, len(leases)+len(waiting))

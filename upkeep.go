@@ -15,6 +15,7 @@ import (
 // and windows, which close by themselves (S1). A renewal therefore runs in a
 // goroutine of its own, one at a time, and upkeep goes on looking at the clock.
 func (s *session) upkeep() {
+	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var renewal chan outcome // nil: none is under way
@@ -146,12 +147,21 @@ func (s *session) prolong(o outcome, now time.Time) bool {
 			l.prolong(s.window, now)
 		}
 	}
+	for id := range lost {
+		if cl := s.waiting[id]; cl != nil && cl.cancel != nil {
+			cl.cancel(errLookAgain)
+		}
+	}
 	s.earliest = now // closeWindows looks at all of them and finds the next
 	return true
 }
 
 // errTaken: the engine no longer has the claim: released by force, or forgotten.
 var errTaken = fmt.Errorf("%w: the engine no longer has the claim", ErrLost)
+
+// errLookAgain ends an Acquire whose claim a renewal did not find. It may be
+// gone, or not have arrived yet: asking again for its id tells.
+var errLookAgain = errors.New("look again")
 
 func set(ids []engine.ClaimID) map[engine.ClaimID]bool {
 	if len(ids) == 0 {
@@ -194,29 +204,26 @@ func (s *session) closeWindows() {
 	}
 	s.mu.Unlock()
 
+	var lost []*claim
 	for _, l := range ended {
-		s.c.reportLost(l)
+		if s.c.reportLost(l) {
+			lost = append(lost, l.claim)
+		}
 	}
-	if len(ended) > 0 {
-		s.withdraw(claimsOf(ended)...)
+	if len(lost) > 0 {
+		s.withdraw(lost...)
 	}
 }
 
-func claimsOf(leases []*Lease) []*claim {
-	claims := make([]*claim, len(leases))
-	for i, l := range leases {
-		claims[i] = l.claim
-	}
-	return claims
-}
-
-// reportLost tells of a lease that ended without its holder's doing.
-func (c *Client) reportLost(l *Lease) {
+// reportLost tells of a lease that ended without its holder's doing; false: its
+// holder was faster.
+func (c *Client) reportLost(l *Lease) bool {
 	why := l.Err()
 	if !errors.Is(why, ErrLost) {
-		return // its holder was faster
+		return false
 	}
 	held := c.clock.now().Sub(l.since)
 	c.opts.log.Warn("lockstep: lease lost", "name", l.Name(), "token", l.token, "held", held, "why", why)
 	c.opts.observer.lost(l, held, why)
+	return true
 }

@@ -69,10 +69,11 @@ type Grant struct {
 	Until time.Time
 }
 
-// Line is who holds a name and who waits, both in order.
+// Line is who holds a name and who waits, both in order. In a [HeldError] the
+// waiters may be missing.
 type Line struct {
 	Name    string
-	Kind    Kind // 0: nobody is in line
+	Kind    Kind // 0: nobody is in line, or the layout does not tell
 	Limit   int
 	Holders []Place
 	Waiters []Place

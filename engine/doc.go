@@ -12,8 +12,8 @@
 //
 //	E1 Every call but Begin is safe to repeat with the same arguments: it
 //	   adopts or confirms what an earlier call did.
-//	E2 An engine never retries in the background and starts no goroutine that
-//	   outlives the call, Session.End or Engine.Close.
+//	E2 An engine never retries in the background, and each goroutine it starts
+//	   belongs to a call, a session or the engine and ends with it.
 //	E3 An error that is none of this package's says "outcome unknown".
 //
 // The comment of each method is its contract, as numbered steps for whoever

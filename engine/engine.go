@@ -18,6 +18,7 @@ type Info struct {
 	Pass        bool          // Session.Pass is honoured
 	TokenOrder  string        // "name" or "engine": among which grants tokens compare
 	MaxValue    int           // bytes; what Store.Commit takes
+	MaxOps      int           // entries and conditions of one commit; 0: no limit of its own
 	Straggle    time.Duration // how long a request may arrive after its caller gave up
 	// Suspend: the engine's clock runs on while this machine is suspended, as
 	// that of every remote engine does. The core then counts that time as well.
@@ -64,7 +65,8 @@ type Engine interface {
 	WatchLine(ctx context.Context, name string) iter.Seq2[Line, error]
 
 	// Names yields every name with a claim that begins with prefix, once, in
-	// any order, page by page. An error ends it.
+	// any order, page by page. An error ends it. Foreign claims are among them
+	// where they can be told from other data.
 	Names(ctx context.Context, prefix string) iter.Seq2[string, error]
 
 	// Remove ends the claim with this id whoever made it, held or waiting, and
@@ -76,6 +78,7 @@ type Engine interface {
 	Store() Store
 
 	// Close frees what the engine holds of this machine; every session has
-	// ended before. Calls after it return ErrClosed. Closing twice is no error.
+	// ended before. Watches that still run and calls after it return ErrClosed.
+	// Closing twice is no error.
 	Close() error
 }

@@ -17,9 +17,10 @@ var (
 	ErrSessionEnded = errors.New("session ended")
 	ErrClosed       = errors.New("closed")
 
-	// ErrUnusable: asking again will not help until somebody repairs what the
-	// engine stands on (a directory that is not writable, a corrupt or full
-	// store, a newer layout). The message says what would be right.
+	// ErrUnusable: the engine refused and changed nothing, and asking again will
+	// not help until somebody repairs what it stands on (no permission, a
+	// directory that is not writable, a corrupt or full store, a read-only
+	// server, a newer layout). The message says what would be right.
 	ErrUnusable = errors.New("engine unusable")
 )
 

@@ -21,29 +21,38 @@ type Session interface {
 
 	// Renew keeps the session and these claims, waiting and held, alive for TTL
 	// from when the engine sees it. The core passes all it has begun and not
-	// finished, or one whose grant was short.
+	// finished: a claim that it waits for may not have reached the engine yet.
 	//
 	//  1. Prolong the session only if it still lives: one that the engine has
 	//     let go of is never brought back. ErrSessionEnded: all claims are lost.
 	//  2. Prolong a claim only if it is still this claim, by its own id (S3).
 	//     One that is gone goes to Renewal.Lost; one that could not be asked to
-	//     Renewal.Unsure. A claim in neither is renewed.
-	//  3. Where the engine can tell what the session owns, remove what is not
-	//     in claims and was not in them at the Renew before either.
+	//     Renewal.Unsure. A claim in neither is renewed. Lost of a
+	//     claim that is not held yet has the core end its Acquire and look
+	//     again for its place: a false alarm costs one round trip.
+	//  3. Where the engine can tell what the session owns, remove a claim that
+	//     it owned at two Renews in a row and that was in claims of neither:
+	//     one seen once may have been made since claims was put together.
+	//  4. What is answered holds for grants that were returned before Renew was
+	//     called: the core applies it to no later one.
 	//
-	// Any other error: nothing is known of any claim.
+	// An engine that keeps nothing of a session but its claims never answers
+	// ErrSessionEnded; Lost then lists all. Any other error: nothing is known of
+	// any claim.
 	Renew(ctx context.Context, claims []*Claim) (Renewal, error)
 
 	// End lets go of all claims without a Term, in one step where it can, lets
 	// the next in, and frees what the session holds of this machine. claims are
-	// those that the core has begun and not finished. A repeat is no error.
+	// those that the core has begun and not finished; no Acquire and no Renew of
+	// the session is under way. A repeat is no error.
 	End(ctx context.Context, claims []*Claim) error
 
 	// Acquire enters the line and waits for the grant, or the end of ctx.
 	//
 	//  1. again: an earlier Acquire of this claim ended in doubt, so look for
 	//     its id first. In line it goes on from its place; granted it is
-	//     confirmed with its token; not there it enters as if new.
+	//     confirmed, with its token or (where the token is of the moment when
+	//     the grant was observed) a greater one; not there it enters as if new.
 	//  2. A line of another kind or limit: *MismatchError, nothing is left.
 	//  3. Try, and it cannot be granted at once: *HeldError, nothing is left.
 	//  4. Otherwise it enters at the end of the line, and is granted when no
@@ -63,7 +72,8 @@ type Session interface {
 	// such a claim. After ErrSessionEnded there is none.
 	Release(ctx context.Context, c *Claim) (removed bool, err error)
 
-	// SetNote replaces what others see of the claim. ErrNotFound: it is gone.
+	// SetNote replaces what others see of the claim; one that arrives late does
+	// not undo a later one. ErrNotFound: it is gone.
 	SetNote(ctx context.Context, c *Claim, note []byte) error
 
 	// Pass releases c and grants the waiting claim `to` next. ErrNotFound: to

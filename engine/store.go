@@ -3,15 +3,20 @@ package engine
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Revision rises with every commit to a map; 0: before everything.
 type Revision uint64
 
+// Stale is for how long a watch may be silent without knowing that nothing
+// changed. It is no session's TTL: a store knows of no session.
+const Stale = 10 * time.Second
+
 // Store is revisioned entries in named maps.
 type Store interface {
-	// List returns a whole map as it was at one revision (Full is set), or, where
-	// Info.EveryChange is false, at a revision no later than any of its entries'.
+	// List returns a whole map as it was at one revision (Full is set). Where
+	// Info.EveryChange is false an entry may be newer than that, never older.
 	// Entries come in byte order of their keys. An unused map is empty.
 	List(ctx context.Context, m string) (Event, error)
 
@@ -26,8 +31,8 @@ type Store interface {
 	//     ID is not remembered.
 	//  3. Write and delete. The map's revision rises; every entry written has
 	//     the new one. A deletion of a key that is not there changes nothing,
-	//     and a tx that changes nothing raises no revision and makes no event:
-	//     it returns the map's present one.
+	//     and a tx that changes nothing makes no event: it returns a revision
+	//     at which the map was as it is.
 	//  4. What was answered is durable as far as the engine's page says.
 	Commit(ctx context.Context, m string, tx Tx) (Revision, error)
 
@@ -37,10 +42,10 @@ type Store interface {
 	//     there. Where it cannot (0, a gap, a store that keeps no log) the first
 	//     event is Full: the whole map as it is now. An `after` that the map has
 	//     not reached (the engine lost its data) is a gap.
-	//  2. One Event per commit, deletions included, each revision once and
-	//     rising (S9).
+	//  2. One Event per commit (several may be one where Info.EveryChange is
+	//     false), deletions included, each revision once and rising (S9).
 	//  3. At the first interruption yield an error and end; likewise if it
-	//     cannot know for a TTL that it is current. The core calls again.
+	//     cannot know for [Stale] that it is current. The core calls again.
 	//  4. An event without entries that is not Full says "still current".
 	//
 	// The end of ctx ends it with ctx's error.
