@@ -1,2 +1,0 @@
-package lockstep
-type upstream struct{}

@@ -1,0 +1,259 @@
+package lockstep
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// upstream is one map's watch at the engine, shared by all watchers of the map
+// in this client. Its one goroutine follows the engine, resumes after
+// interruptions, keeps a mirror of the map, works out the difference where it
+// was shown the whole map (S9), and publishes what changed to the list.
+//
+// It lives from its first watcher to its last: Client.watches has it for as
+// long, and Client.Close waits for it.
+//
+// Lock order: never both of Client.mu and upstream.mu.
+type upstream struct {
+	c        *Client
+	store    engine.Store
+	name     string // canonical
+	cancel   context.CancelFunc
+	watchers int // guarded by Client.mu
+
+	mu       sync.Mutex
+	list     list
+	synced   bool // the mirror has been filled
+	mirror   map[string]Entry
+	revision Revision // of the mirror; where the watch goes on from
+	whole    *batch   // the mirror as a snapshot; nil: not made since the last change
+}
+
+// subscribe is how every kind of watcher begins: with a snapshot as its first
+// batch. Who subscribes must leave.
+func (m *Map) subscribe() (*subscription, error) {
+	store, err := m.store()
+	if err != nil {
+		return nil, err
+	}
+	u, err := m.c.upstream(store, m.full)
+	if err != nil {
+		return nil, err
+	}
+	return u.join(), nil
+}
+
+// upstream is the map's upstream with one more watcher, begun if need be.
+func (c *Client) upstream(store engine.Store, name string) (*upstream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	u := c.watches[name]
+	if u == nil {
+		ctx, cancel := context.WithCancel(c.ctx)
+		u = &upstream{c: c, store: store, name: name, cancel: cancel, mirror: map[string]Entry{}, list: newList()}
+		c.watches[name] = u
+		c.tasks.Go(func() { u.run(ctx) })
+	}
+	u.watchers++
+	return u, nil
+}
+
+// drop takes one watcher away; with the last one the upstream ends.
+func (c *Client) drop(u *upstream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u.watchers--
+	if u.watchers > 0 {
+		return
+	}
+	u.cancel()
+	c.forget(u)
+}
+
+// forget is for the holder of c.mu. The name may have another upstream by now.
+func (c *Client) forget(u *upstream) {
+	if c.watches[u.name] == u {
+		delete(c.watches, u.name)
+	}
+}
+
+// join makes a watcher that begins with the mirror as it is, or, where it was
+// never filled, with the first batch.
+func (u *upstream) join() *subscription {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.synced {
+		return u.list.subscribe(u, nil)
+	}
+	if u.whole == nil {
+		u.whole = u.snapshot()
+	}
+	return u.list.subscribe(u, u.whole)
+}
+
+func (u *upstream) snapshot() *batch {
+	b := &batch{kind: snapshot, revision: u.revision, deltas: make([]delta, 0, len(u.mirror))}
+	for e := range maps.Values(u.mirror) {
+		b.deltas = append(b.deltas, delta{Entry: e})
+	}
+	b.sort()
+	return b
+}
+
+func (u *upstream) run(ctx context.Context) {
+	defer u.cancel()
+	err := u.follow(ctx)
+	if u.c.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	u.c.mu.Lock()
+	u.c.forget(u) // whoever watches next begins afresh
+	u.c.mu.Unlock()
+	u.mu.Lock()
+	u.list.end(err)
+	u.mu.Unlock()
+}
+
+// follow watches until ctx ends or the engine says for certain that this map
+// cannot be watched. Anything else is an interruption.
+func (u *upstream) follow(ctx context.Context) error {
+	log := u.c.opts.log.With("map", u.name)
+	for failures := 1; ; failures++ {
+		shown, err := u.watch(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case engine.Definite(err):
+			return classify(ctx, err)
+		case shown:
+			failures = 1
+		}
+		if failures == 1 {
+			log.Warn("lockstep: a watch was interrupted; it is resumed", "error", err)
+		}
+		sleep(ctx, pause(u.c.opts.ttl, failures))
+	}
+}
+
+var errWatchEnded = errors.New("the engine's watch ended without an error")
+
+// watch follows the engine from where the mirror is to the first error, and says
+// whether anything was shown before.
+func (u *upstream) watch(ctx context.Context) (shown bool, err error) {
+	for ev, err := range u.store.Watch(ctx, u.name, u.reached()) {
+		if err != nil {
+			return shown, err
+		}
+		shown = true
+		u.take(ev)
+	}
+	return shown, errWatchEnded
+}
+
+func (u *upstream) reached() Revision {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.revision
+}
+
+// take brings the mirror to where an event leads and publishes what changed.
+func (u *upstream) take(ev engine.Event) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.whole = nil
+	var b *batch
+	switch {
+	case ev.Full:
+		b = u.replace(ev)
+	case u.synced:
+		b = u.apply(ev)
+	}
+	if b != nil {
+		u.list.publish(b)
+	}
+}
+
+// replace makes the mirror what the engine shows as the whole map. That is the
+// truth also where its revision, or an entry's, is lower than before: then the
+// engine lost its data, and may even have given a revision out again, for another
+// value. Nothing is told where nothing can have been missed.
+func (u *upstream) replace(ev engine.Event) *batch {
+	b := &batch{kind: resync, revision: ev.Revision}
+	if !u.synced {
+		b.kind = snapshot
+	}
+	shown := make(map[string]Entry, len(ev.Entries))
+	for _, e := range ev.Entries {
+		shown[e.Key] = e
+		was, existed := u.mirror[e.Key]
+		if !existed || was.Revision != e.Revision || !bytes.Equal(was.Value, e.Value) {
+			b.deltas = append(b.deltas, delta{e, existed})
+		}
+	}
+	for key := range u.mirror {
+		if _, ok := shown[key]; !ok {
+			b.deltas = append(b.deltas, delta{Entry{Key: key, Revision: ev.Revision, Deleted: true}, true})
+		}
+	}
+	same := u.synced && ev.Revision == u.revision && len(b.deltas) == 0
+	u.synced, u.mirror, u.revision = true, shown, ev.Revision
+	if same {
+		return nil
+	}
+	b.sort()
+	return b
+}
+
+// apply brings one commit into the mirror. What is not newer than the mirror was
+// seen before (S9): an event that comes twice, or an entry that the whole map
+// had shown already on an engine that reads it entry by entry.
+func (u *upstream) apply(ev engine.Event) *batch {
+	if ev.Revision <= u.revision {
+		return nil
+	}
+	u.revision = ev.Revision
+	b := &batch{kind: commit, revision: ev.Revision}
+	for _, e := range ev.Entries {
+		if e.Deleted {
+			e = Entry{Key: e.Key, Revision: ev.Revision, Deleted: true}
+		}
+		was, existed := u.mirror[e.Key]
+		switch {
+		case existed && e.Revision <= was.Revision, e.Deleted && !existed:
+			continue
+		case e.Deleted:
+			delete(u.mirror, e.Key)
+		default:
+			u.mirror[e.Key] = e
+		}
+		b.deltas = append(b.deltas, delta{e, existed})
+	}
+	if len(b.deltas) == 0 {
+		return nil
+	}
+	return b
+}
+
+// sort puts a snapshot into the order of its keys, and a difference into that of
+// revisions (S9).
+func (b *batch) sort() {
+	slices.SortFunc(b.deltas, func(x, y delta) int {
+		if b.kind != snapshot {
+			if byRevision := cmp.Compare(x.Revision, y.Revision); byRevision != 0 {
+				return byRevision
+			}
+		}
+		return strings.Compare(x.Key, y.Key)
+	})
+}
