@@ -100,7 +100,11 @@ func TestDuplicateOfAReleasedClaimIsWithdrawnWhenItArrives(t *testing.T) {
 		}
 		wantNo(t, lock(t, c.Mutex("n")).Release(t.Context()))
 		<-arrived
+		start := time.Now()
 		lock(t, s.client().Mutex("n"))
+		if took := time.Since(start); took > r.Info().Straggle {
+			t.Errorf("the late claim stood in the way for %v", took)
+		}
 	})
 }
 
@@ -111,7 +115,11 @@ func TestReleaseWithADoneContextStillGivesBack(t *testing.T) {
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		wantErr(t, l.Release(done), context.Canceled)
+		start := time.Now()
 		lock(t, s.client().Mutex("n"))
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it was given back after %v; some audit did it", took)
+		}
 	})
 }
 
