@@ -236,7 +236,7 @@ func TestLossyNetworkLeavesNoClaimBehind(t *testing.T) {
 	})
 }
 
-func TestUnusableEngineIsNotAskedAgain(t *testing.T) {
+func TestUnusableEngineIsNotAskedForTheLockAgain(t *testing.T) {
 	c, r := (&service{t, memengine.NewService()}).rigged()
 	tries := 0
 	r.acquire = func(context.Context, *engine.Claim, bool, acquireFunc) (engine.Grant, error) {
