@@ -1,0 +1,132 @@
+package sqliteengine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// dir is the engine's directory, absolute and without symbolic links. Nobody
+// but its user may write in it: what is in it is believed.
+type dir string
+
+func (d dir) String() string   { return string(d) }
+func (d dir) db() string       { return filepath.Join(string(d), "lockstep.db") }
+func (d dir) gate() string     { return filepath.Join(string(d), "gate") }
+func (d dir) openLock() string { return filepath.Join(string(d), "open") }
+func (d dir) sessions() string { return filepath.Join(string(d), "sessions") }
+func (d dir) bells() string    { return filepath.Join(string(d), "bells") }
+
+func (d dir) session(id int64) string { return filepath.Join(d.sessions(), fileName(id)) }
+func (d dir) bell(id int64) string    { return filepath.Join(d.bells(), fileName(id)) }
+
+// fileName and parseFileName are one another's inverse: 16 digits, base 16.
+func fileName(id int64) string { return fmt.Sprintf("%016x", uint64(id)) }
+
+func parseFileName(name string) (id int64, ok bool) {
+	if len(name) != 16 {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(name, 16, 64)
+	return int64(u), err == nil && u > 0 && int64(u) > 0 && fileName(int64(u)) == name
+}
+
+// makeDir finds or makes the directory and what it needs beside the database.
+func makeDir(path string) (dir, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %s: %w", engine.ErrInvalid, path, err)
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return "", unusableDir(abs, err)
+	}
+	// One directory has one name: watches are told by path (bell.go).
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", unusableDir(abs, err)
+	}
+	d := dir(real)
+	if err := d.check(); err != nil {
+		return "", err
+	}
+	for _, sub := range []string{d.sessions(), d.bells()} {
+		if err := os.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", unusableDir(abs, err)
+		}
+		giveToOwner(abs, sub)
+	}
+	return d, nil
+}
+
+// check refuses a directory that others may write in, that is something else's,
+// or whose file system does not carry locks faithfully.
+func (d dir) check() error {
+	info, err := os.Stat(d.String())
+	if err != nil {
+		return unusableDir(d.String(), err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: %s is not a directory; the engine wants one of its own", engine.ErrInvalid, d)
+	}
+	if !private(info.Mode()) {
+		return fmt.Errorf("%w: %s may be written by others (%v); chmod 700 it", engine.ErrUnusable, d, info.Mode().Perm())
+	}
+	if err := checkFileSystem(d.String()); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(d.db()); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(d.String())
+	if err != nil {
+		return unusableDir(d.String(), err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "gate", "open", "sessions", "bells", "lockstep.db": // somebody opens it right now
+		default:
+			return fmt.Errorf("%w: %s is in use for something else (%s is in it); the engine wants a directory of its own",
+				engine.ErrInvalid, d, e.Name())
+		}
+	}
+	return nil
+}
+
+// unusableDir says what is wrong with a directory and what would be right.
+func unusableDir(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%w: %s is not a directory; the engine wants one of its own (%w)", engine.ErrInvalid, path, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: %s cannot be written by this user (%w)", engine.ErrUnusable, path, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %s: the disk is full; free some space (%w)", engine.ErrUnusable, path, err)
+	}
+	return fmt.Errorf("%w: %s: %w", engine.ErrUnusable, path, err)
+}
+
+// explainFile is explain for an error about one of the engine's files.
+func (d dir) explainFile(err error) error {
+	for _, hopeless := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, hopeless) {
+			return unusableDir(d.String(), err)
+		}
+	}
+	return err
+}
+
+// openFile opens one of the engine's own small files, making it if need be.
+func (d dir) openFile(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	giveToOwner(d.String(), path)
+	return f, nil
+}

@@ -1,0 +1,105 @@
+package sqliteengine
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// reader is a connection for reading, used by one goroutine at a time. Readers
+// of a WAL wait for nobody and stop nobody. There are two, so that a renewal
+// never waits for somebody's long list.
+type reader struct {
+	dir    dir
+	turn   chan struct{} // holds one: whose turn it is
+	closed bool          // guarded by turn, as conn is
+	conn   *conn
+	reads  *atomic.Int64
+}
+
+func newReader(d dir, reads *atomic.Int64) *reader {
+	r := &reader{dir: d, turn: make(chan struct{}, 1), reads: reads}
+	r.turn <- struct{}{}
+	return r
+}
+
+// do runs f, again if the database was busy: f starts over each time. What f
+// reads it reads at one point in time.
+func (r *reader) do(ctx context.Context, f func(*conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-r.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { r.turn <- struct{}{} }()
+	for {
+		err := r.once(f)
+		if !isBusy(err) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *reader) once(f func(*conn) error) error {
+	if r.closed {
+		return engine.ErrClosed
+	}
+	if r.conn == nil {
+		c, err := openConn(r.dir.db())
+		if err != nil {
+			return r.dir.explain(err)
+		}
+		r.conn = c
+	}
+	err := f(r.conn)
+	if code(err) != 0 { // start over with a new connection
+		_ = r.conn.close()
+		r.conn = nil
+		if !isBusy(err) {
+			return r.dir.explain(err)
+		}
+	}
+	return err
+}
+
+// snapshot is do for several statements.
+func (r *reader) snapshot(ctx context.Context, f func(*conn) error) error {
+	return r.do(ctx, func(c *conn) error {
+		if _, err := c.exec("BEGIN"); err != nil {
+			return err
+		}
+		r.reads.Add(1)
+		err := f(c)
+		if _, end := c.exec("COMMIT"); err == nil {
+			err = end
+		}
+		return err
+	})
+}
+
+// single is do for one statement.
+func (r *reader) single(ctx context.Context, f func(*conn) error) error {
+	return r.do(ctx, func(c *conn) error {
+		r.reads.Add(1)
+		return f(c)
+	})
+}
+
+func (r *reader) close() error {
+	<-r.turn
+	defer func() { r.turn <- struct{}{} }()
+	r.closed = true
+	if r.conn == nil {
+		return nil
+	}
+	err := r.conn.close()
+	r.conn = nil
+	return err
+}

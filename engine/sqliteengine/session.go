@@ -1,0 +1,351 @@
+package sqliteengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// Session is one client's presence; it implements [engine.Session] and
+// [engine.Liveness].
+type Session struct {
+	e    *Engine
+	id   int64
+	ttl  time.Duration
+	lost func(engine.ClaimID, error)
+
+	renewing chan struct{} // holds one: renewals take turns
+
+	mu       sync.Mutex
+	file     *os.File
+	deadline int64 // as in the file
+	ended    bool
+	told     bool // lost was called for the whole session
+	telling  sync.WaitGroup
+	renewals int                          // how many have begun
+	entering map[engine.ClaimID]int       // Acquires on their way into a line
+	entered  map[engine.ClaimID]int       // the renewal under way when they arrived
+	missing  map[engine.ClaimID]time.Time // owned, but in no list since
+}
+
+// Begin starts a session: its file first, then its row.
+func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Session, error) {
+	began := e.clock.mono()
+	s := &Session{
+		e: e, id: newID(), ttl: o.TTL, lost: o.Lost, deadline: began + int64(o.TTL),
+		renewing: make(chan struct{}, 1),
+		entering: make(map[engine.ClaimID]int), entered: make(map[engine.ClaimID]int), missing: make(map[engine.ClaimID]time.Time),
+	}
+	s.renewing <- struct{}{}
+	if e.isClosed() {
+		return nil, engine.ErrClosed
+	}
+	file, err := e.dir.newLockedFile(e.dir.session(s.id), encodeDeadline(s.deadline))
+	if err != nil {
+		return nil, e.dir.explainFile(err)
+	}
+	s.file = file
+	if err := e.adopt(s); err != nil {
+		return nil, errors.Join(err, s.drop())
+	}
+	err = e.writer.do(ctx, false, func(t *txn) error {
+		if err := t.sweep(); err != nil {
+			return err
+		}
+		_, err := t.exec("INSERT INTO sessions (id, bell) VALUES (?, ?)", s.id, e.bell)
+		return err
+	})
+	if err != nil {
+		e.forget(s)
+		return nil, errors.Join(err, s.drop())
+	}
+	return s, nil
+}
+
+func (e *Engine) adopt(s *Session) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return engine.ErrClosed
+	}
+	e.sessions[s.id] = s
+	return nil
+}
+
+func (e *Engine) forget(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.sessions, s.id)
+}
+
+// drop closes the session's file: from then on it is dead for everybody.
+func (s *Session) drop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.file == nil {
+		return nil
+	}
+	err := errors.Join(s.file.Close(), ignoreMissing(os.Remove(s.e.dir.session(s.id))))
+	s.file = nil
+	return err
+}
+
+// TTL is what the session was begun with.
+func (s *Session) TTL() time.Duration { return s.ttl }
+
+// check is nil while the session lives. One whose deadline has passed is over,
+// whether or not somebody has noticed yet (S5).
+func (s *Session) check() error {
+	if s.e.isClosed() {
+		return engine.ErrClosed
+	}
+	s.mu.Lock()
+	over := s.ended || s.e.clock.mono() >= s.deadline
+	s.mu.Unlock()
+	if over {
+		s.lose()
+		return engine.ErrSessionEnded
+	}
+	return nil
+}
+
+// lose ends the session against its will, and says so once.
+func (s *Session) lose() {
+	s.mu.Lock()
+	first := !s.ended
+	s.ended = true
+	s.mu.Unlock()
+	if first {
+		s.tell("", engine.ErrSessionEnded)
+	}
+}
+
+// tell passes a loss on. End waits for calls under way.
+func (s *Session) tell(id engine.ClaimID, why error) {
+	if s.lost == nil {
+		return
+	}
+	s.mu.Lock()
+	if s.told || s.file == nil {
+		s.mu.Unlock()
+		return
+	}
+	s.told = id == ""
+	s.telling.Add(1)
+	s.mu.Unlock()
+	defer s.telling.Done()
+	s.lost(id, why)
+}
+
+// Renew writes the new deadline into the session's own file, and then looks
+// whether the session and its claims still exist. It neither passes the gate nor
+// writes to the database: a process stopped inside the gate must not end the
+// sessions of others. Why that is enough: liveness.go.
+func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Renewal, error) {
+	called := s.e.clock.mono()
+	select {
+	case <-s.renewing:
+	case <-ctx.Done():
+		return engine.Renewal{}, ctx.Err()
+	}
+	defer func() { s.renewing <- struct{}{} }()
+	if err := s.check(); err != nil {
+		return engine.Renewal{}, err
+	}
+	renewal, err := s.prolong(called)
+	if errors.Is(err, engine.ErrSessionEnded) {
+		s.lose()
+	}
+	if err != nil {
+		return engine.Renewal{}, err
+	}
+	owned, err := s.owned(ctx, claims)
+	if err != nil {
+		return engine.Renewal{}, err
+	}
+	r := engine.Renewal{Lost: s.missed(claims, owned, renewal)}
+	s.audit(claims, owned)
+	return r, nil
+}
+
+// prolong moves the deadline to one TTL after the call of Renew.
+func (s *Session) prolong(called int64) (renewal int, err error) {
+	s.mu.Lock()
+	old := s.deadline
+	if s.ended || s.file == nil {
+		s.mu.Unlock()
+		return 0, engine.ErrSessionEnded
+	}
+	defer s.mu.Unlock()
+	next := called + int64(s.ttl)
+	if next < old { // two calls overtook each other
+		next = old
+	}
+	if _, err := s.file.WriteAt(encodeDeadline(next), 0); err != nil {
+		return 0, err
+	}
+	if s.e.clock.mono() >= old {
+		// Somebody may have seen the old deadline pass: then this one is no news.
+		_, err := s.file.WriteAt(encodeDeadline(0), 0)
+		s.deadline = 0
+		return 0, errors.Join(engine.ErrSessionEnded, err)
+	}
+	s.deadline = next
+	s.renewals++
+	return s.renewals, nil
+}
+
+// owned is what the session has in lines, by id, and of the given claims with a
+// term those that were granted and are not over.
+func (s *Session) owned(ctx context.Context, claims []*engine.Claim) (map[engine.ClaimID]bool, error) {
+	owned := make(map[engine.ClaimID]bool, len(claims))
+	lives := false
+	err := s.e.quick.snapshot(ctx, func(c *conn) error {
+		clear(owned)
+		r, err := c.first("SELECT 1 FROM sessions WHERE id = ?", s.id)
+		if lives = r != nil; err != nil || !lives {
+			return err
+		}
+		for r, err := range c.query("SELECT id FROM claims WHERE session = ?", s.id) {
+			if err != nil {
+				return err
+			}
+			owned[engine.ClaimID(r.text(0))] = true
+		}
+		for _, claim := range claims {
+			if claim.Term == 0 || owned[claim.ID] {
+				continue
+			}
+			r, err := c.first("SELECT 1 FROM claims WHERE session = 0 AND id = ? AND name = ? AND ends > ?",
+				string(claim.ID), claim.Name, s.e.clock.mono())
+			if err != nil {
+				return err
+			}
+			owned[claim.ID] = r != nil
+		}
+		return nil
+	})
+	if err == nil && !lives {
+		s.lose()
+		err = engine.ErrSessionEnded
+	}
+	return owned, err
+}
+
+// missed are the claims that are gone: not owned, and not on their way in.
+func (s *Session) missed(claims []*engine.Claim, owned map[engine.ClaimID]bool, renewal int) (gone []engine.ClaimID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range claims {
+		if !owned[c.ID] && s.entering[c.ID] == 0 && s.entered[c.ID] < renewal {
+			gone = append(gone, c.ID)
+		}
+	}
+	for id, at := range s.entered {
+		if at < renewal {
+			delete(s.entered, id)
+		}
+	}
+	return gone
+}
+
+// audit removes what an Acquire left that arrived after its withdrawal: claims
+// that two lists in a row miss. The lists must be some time apart: two at once
+// may be one, sent twice.
+func (s *Session) audit(claims []*engine.Claim, owned map[engine.ClaimID]bool) {
+	listed := make(map[engine.ClaimID]bool, len(claims))
+	for _, c := range claims {
+		listed[c.ID] = true
+	}
+	var stray []engine.ClaimID
+	s.mu.Lock()
+	now := time.Now()
+	for id := range s.missing {
+		if listed[id] || !owned[id] {
+			delete(s.missing, id)
+		}
+	}
+	for id := range owned {
+		if listed[id] {
+			continue
+		}
+		since, again := s.missing[id]
+		switch {
+		case !again:
+			s.missing[id] = now
+		case now.Sub(since) >= s.ttl/4:
+			stray = append(stray, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range stray {
+		s.e.writer.later(func(t *txn) error {
+			return t.drop("DELETE FROM claims WHERE session = ? AND id = ? RETURNING name", s.id, string(id))
+		})
+	}
+}
+
+// End lets go of everything without a term, in one transaction.
+func (s *Session) End(ctx context.Context, _ []*engine.Claim) error {
+	s.mu.Lock()
+	over := s.file == nil
+	s.ended = true
+	s.mu.Unlock()
+	if over {
+		return nil
+	}
+	s.e.wait.wake() // its waiters hear of it at once
+	err := s.e.writer.do(ctx, false, func(t *txn) error { return t.reap(s.id) })
+	if err != nil {
+		return err
+	}
+	s.e.forget(s)
+	err = s.drop()
+	s.telling.Wait()
+	return err
+}
+
+// Release ends the claim by its id. One with a term may outlive its session, so
+// it is looked for whether or not that lives.
+func (s *Session) Release(ctx context.Context, c *engine.Claim) (removed bool, err error) {
+	removed, err = transact(ctx, s.e.writer, false, func(t *txn) (bool, error) { return t.remove(s.id, c.Name, c.ID) })
+	if err == nil && !removed {
+		err = s.check()
+	}
+	return removed, err
+}
+
+// SetNote replaces what others see of the claim.
+func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	changed, err := transact(ctx, s.e.writer, false, func(t *txn) (int64, error) {
+		n, err := t.exec("UPDATE claims SET note = ? WHERE session IN (?, 0) AND id = ? AND name = ?", note, s.id, string(c.ID), c.Name)
+		if err != nil || n == 0 {
+			return n, err
+		}
+		return n, t.changed(lineTopic(c.Name))
+	})
+	if err == nil && changed == 0 {
+		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
+	}
+	return err
+}
+
+// LivenessFile is a descriptor of the same open file description, and so of the
+// same lock: the session's process counts as alive until all of them are closed.
+func (s *Session) LivenessFile() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil, engine.ErrSessionEnded
+	}
+	return duplicate(s.file)
+}
