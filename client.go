@@ -134,7 +134,7 @@ func (c *Client) Remove(ctx context.Context, name string, id ClaimID) error {
 // current is the session that lives, begun if need be. Only one goroutine
 // begins; the others wait for it, or for their context.
 func (c *Client) current(ctx context.Context) (*session, error) {
-	if s, err := c.living(); s != nil || err != nil {
+	if s, lives, err := c.living(); lives || err != nil {
 		return s, err
 	}
 	select {
@@ -145,23 +145,20 @@ func (c *Client) current(ctx context.Context) (*session, error) {
 	case <-c.ctx.Done():
 		return nil, ErrClosed
 	}
-	if s, err := c.living(); s != nil || err != nil {
+	if s, lives, err := c.living(); lives || err != nil {
 		return s, err
 	}
 	return c.begin(ctx)
 }
 
-func (c *Client) living() (*session, error) {
+func (c *Client) living() (s *session, lives bool, err error) {
 	c.mu.Lock()
 	s, closed := c.session, c.closed
 	c.mu.Unlock()
 	if closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
-	if s == nil || !s.alive() {
-		return nil, nil
-	}
-	return s, nil
+	return s, s != nil && s.alive(), nil
 }
 
 func (c *Client) begin(ctx context.Context) (*session, error) {

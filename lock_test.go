@@ -220,10 +220,13 @@ func TestObserverIsToldOfEverythingOnce(t *testing.T) {
 		var seen []string
 		note := func(what string) { mu.Lock(); seen = append(seen, what); mu.Unlock() }
 		c, r := newService(t).rigged(lockstep.WithObserver(lockstep.Observer{
-			Waiting:  func(name string) { note("waiting " + name) },
-			Granted:  func(l *lockstep.Lease, _ time.Duration) { note("granted " + l.Name()) },
-			Renewed:  func(n int, _ time.Duration) { note("renewed") },
-			Lost:     func(l *lockstep.Lease, _ time.Duration, why error) { wantErr(t, why, lockstep.ErrLost); note("lost " + l.Name()) },
+			Waiting: func(name string) { note("waiting " + name) },
+			Granted: func(l *lockstep.Lease, _ time.Duration) { note("granted " + l.Name()) },
+			Renewed: func(n int, _ time.Duration) { note("renewed") },
+			Lost: func(l *lockstep.Lease, _ time.Duration, why error) {
+				wantErr(t, why, lockstep.ErrLost)
+				note("lost " + l.Name())
+			},
 			Released: func(l *lockstep.Lease, held time.Duration) { note("released " + l.Name() + " " + held.String()) },
 		}))
 		a := lock(t, c.Mutex("a"))

@@ -151,7 +151,7 @@ func TestMultiNeverDeadlocks(t *testing.T) {
 						continue
 					}
 					slices.Sort(mine)
-					wantNo(t, nested(c, t.Context(), mine, work))
+					wantNo(t, nested(t.Context(), c, mine, work))
 				}
 			})
 		}
@@ -159,9 +159,9 @@ func TestMultiNeverDeadlocks(t *testing.T) {
 	})
 }
 
-func nested(c *lockstep.Client, ctx context.Context, names []string, f func(context.Context) error) error {
+func nested(ctx context.Context, c *lockstep.Client, names []string, f func(context.Context) error) error {
 	if len(names) == 0 {
 		return f(ctx)
 	}
-	return c.Mutex(names[0]).Do(ctx, func(ctx context.Context) error { return nested(c, ctx, names[1:], f) })
+	return c.Mutex(names[0]).Do(ctx, func(ctx context.Context) error { return nested(ctx, c, names[1:], f) })
 }

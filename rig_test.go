@@ -23,7 +23,7 @@ type rig struct {
 	release func(ctx context.Context, c *engine.Claim, next releaseFunc) (bool, error)
 	begin   func(ctx context.Context, next beginFunc) (engine.Session, error)
 	info    func(*engine.Info)
-	cut     bool // sessions' calls hang until their context ends: a dead network
+	cut     bool                        // sessions' calls hang until their context ends: a dead network
 	lost    func(engine.ClaimID, error) // of the newest session
 }
 
@@ -172,7 +172,7 @@ func (s *service) over(r *rig, opts ...lockstep.Option) *lockstep.Client {
 }
 
 func lock(t *testing.T, m interface {
-	Lock(context.Context) (*lockstep.Lease, error)
+	Lock(ctx context.Context) (*lockstep.Lease, error)
 },
 ) *lockstep.Lease {
 	t.Helper()

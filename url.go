@@ -1,12 +1,10 @@
 package lockstep
 
 import (
-	"strings"
-
 	"net/netip"
-	"strconv"
-
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -52,13 +50,15 @@ func ParseURL(s string) (engine.Target, error) {
 
 func validScheme(s string) bool {
 	for i, r := range s {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '+' || r == '-' || r == '.')) {
+		if !isLetter(r) && (i == 0 || !isDigit(r) && !strings.ContainsRune("+-.", r)) {
 			return false
 		}
 	}
 	return s != ""
 }
+
+func isLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+func isDigit(r rune) bool  { return r >= '0' && r <= '9' }
 
 func parseParams(t *engine.Target, query string) error {
 	for pair := range strings.SplitSeq(query, "&") {
@@ -106,25 +106,10 @@ func parseAuthority(t *engine.Target, authority string) error {
 // checkHost takes host, host:port, [v6] and [v6]:port. Its errors never show
 // the host: a mistyped password may have ended up in it.
 func checkHost(host string) error {
-	name, port := host, ""
 	if v6, isV6 := strings.CutPrefix(host, "["); isV6 {
-		addr, after, closed := strings.Cut(v6, "]")
-		if !closed {
-			return invalidf("'[' without ']'")
-		}
-		if _, err := netip.ParseAddr(addr); err != nil {
-			return invalidf("no IPv6 address between '[' and ']'")
-		}
-		if after == "" {
-			return nil
-		}
-		var colon bool
-		if port, colon = strings.CutPrefix(after, ":"); !colon {
-			return invalidf("after ']' comes nothing or :port")
-		}
-		return checkPort(port)
+		return checkV6(v6)
 	}
-	name, port, hasPort := strings.Cut(name, ":")
+	name, port, hasPort := strings.Cut(host, ":")
 	if strings.Contains(port, ":") {
 		return invalidf("an IPv6 address needs '[' and ']'")
 	}
@@ -132,8 +117,7 @@ func checkHost(host string) error {
 		return invalidf("an empty host")
 	}
 	for _, r := range name {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
-		if !ok {
+		if !isLetter(r) && !isDigit(r) && !strings.ContainsRune("-._", r) {
 			return invalidf("a host is letters, digits, '-', '.' and '_'")
 		}
 	}
@@ -141,6 +125,25 @@ func checkHost(host string) error {
 		return checkPort(port)
 	}
 	return nil
+}
+
+// checkV6 takes what comes after the '['.
+func checkV6(s string) error {
+	addr, after, closed := strings.Cut(s, "]")
+	if !closed {
+		return invalidf("'[' without ']'")
+	}
+	if _, err := netip.ParseAddr(addr); err != nil {
+		return invalidf("no IPv6 address between '[' and ']'")
+	}
+	port, hasPort := strings.CutPrefix(after, ":")
+	switch {
+	case after == "":
+		return nil
+	case !hasPort:
+		return invalidf("after ']' comes nothing or :port")
+	}
+	return checkPort(port)
 }
 
 func checkPort(port string) error {

@@ -12,12 +12,14 @@ import (
 
 func TestParseURL(t *testing.T) {
 	for in, want := range map[string]engine.Target{
-		"mem:":                   {Scheme: "mem"},
-		"file:///var/lib/locks":  {Scheme: "file", Path: "/var/lib/locks"},
-		"file:///a%20b?x=1%262":  {Scheme: "file", Path: "/a b", Params: map[string]string{"x": "1&2"}},
-		"file:relative/dir":      {Scheme: "file", Path: "relative/dir"},
-		"REDIS://h":              {Scheme: "redis", Hosts: []string{"h"}},
-		"redis://u:p%40@h:1/2?a": {Scheme: "redis", User: "u", Password: "p@", Hosts: []string{"h:1"}, Path: "/2", Params: map[string]string{"a": ""}},
+		"mem:":                  {Scheme: "mem"},
+		"file:///var/lib/locks": {Scheme: "file", Path: "/var/lib/locks"},
+		"file:///a%20b?x=1%262": {Scheme: "file", Path: "/a b", Params: map[string]string{"x": "1&2"}},
+		"file:relative/dir":     {Scheme: "file", Path: "relative/dir"},
+		"REDIS://h":             {Scheme: "redis", Hosts: []string{"h"}},
+		"redis://u:p%40@h:1/2?a": {
+			Scheme: "redis", User: "u", Password: "p@", Hosts: []string{"h:1"}, Path: "/2", Params: map[string]string{"a": ""},
+		},
 		"redis://u:p@w@h":        {Scheme: "redis", User: "u", Password: "p@w", Hosts: []string{"h"}},
 		"redis+unix:///run/sock": {Scheme: "redis+unix", Path: "/run/sock"},
 		"etcd://[::1]:1,[::2]:2": {Scheme: "etcd", Hosts: []string{"[::1]:1", "[::2]:2"}},
