@@ -3,6 +3,7 @@ package lockstep_test
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lockstep-go/lockstep"
 )
@@ -45,5 +46,21 @@ func TestWatchOfAValueLeavesOtherKeysOut(t *testing.T) {
 		_, err := m.Commit(t.Context(), lockstep.Tx{Put: []lockstep.Entry{{Key: "", Deleted: true}, {Key: "other", Deleted: true}}})
 		wantNo(t, err)
 		w.want(`-""@4 synced`)
+	})
+}
+
+func TestWatchOfAValueTellsOfAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		c, sh := s.shelved()
+		put(t, c.Map("m"), "", "1")
+		w := watch(t, c.Value("m").Watch(t.Context()))
+		w.want(`""=1@1 snapshot synced`)
+		sh.interrupt(errNoReply)
+		synctest.Wait()
+		put(t, c.Map("m"), "other", "2")
+		s.s.Compact("m")
+		time.Sleep(ttl)
+		w.want("none@2 resync synced") // it cannot know that nothing was missed
 	})
 }

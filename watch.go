@@ -56,20 +56,22 @@ type Change struct {
 // keys. An empty snapshot, and a resync without a difference, are one change
 // with OpNone.
 //
-// An interrupted watch is resumed; it yields no error for that. Where changes
-// were missed meanwhile, what differs is yielded and marked Resync. That is also
-// so for a watcher that lags by more than 1,024 commits or 8 MiB: its pending
-// changes are merged, and it holds no more than what differs. Revisions fall only
-// where the engine lost its data: then the resync leads to what the engine has
-// now.
+// A watch waits for an engine that cannot be reached, and resumes after an
+// interruption, without an error. Where changes were missed meanwhile, what
+// differs is yielded and marked Resync. That is also so for a watcher that lags
+// by more than some 1,000 commits or 8 MiB: its pending changes are merged, and
+// it holds no more than what differs. Revisions fall only where the engine lost
+// its data: then the resync leads to what the engine has now.
 //
-// All watchers of a map in one client share one watch at the engine. One that
-// joins the others begins with the state that they have reached: a write just
-// made may follow the snapshot instead of being in it, and while the engine
-// cannot be reached that state is as old as theirs.
+// All watchers of a map in one client share one watch at the engine, and a copy
+// of the map. One that joins the others begins with the state that they have
+// reached: a write just made may follow the snapshot instead of being in it, and
+// while the engine cannot be reached that state is as old as theirs.
 //
 // It ends after its first error: that of ctx, [ErrClosed], or an answer of the
-// engine's that says that there is nothing to be watched.
+// engine's that no repetition changes ([ErrInvalid], [ErrMismatch],
+// [ErrUnsupported], or [ErrUnavailable] where the engine is not usable). A loop
+// may be left at any time.
 func (m *Map) Watch(ctx context.Context) iter.Seq2[Change, error] { return m.watch(ctx, nil) }
 
 // watch leaves out the keys that are not wanted; nil: none.

@@ -21,6 +21,7 @@ import (
 const (
 	maxLagEvents = 1024
 	maxLagBytes  = 8 << 20
+	deltaBytes   = 100 // of a delta, beside its key and value
 )
 
 // kind is how a batch came about.
@@ -58,18 +59,18 @@ type node struct {
 }
 
 // position is how much had been published before a node.
-type position struct{ events, bytes int }
+type position struct{ events, bytes int64 }
 
 func (p position) after(b *batch) position {
 	p.events++
 	for _, d := range b.deltas {
-		p.bytes += len(d.Key) + len(d.Value)
+		p.bytes += int64(deltaBytes + len(d.Key) + len(d.Value))
 	}
 	return p
 }
 
 // reached: at least so much was published since earlier.
-func (p position) reached(earlier position, events, bytes int) bool {
+func (p position) reached(earlier position, events, bytes int64) bool {
 	return p.events-earlier.events >= events || p.bytes-earlier.bytes >= bytes
 }
 

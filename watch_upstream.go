@@ -134,7 +134,7 @@ func (u *upstream) follow(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case engine.Definite(err):
+		case permanent(err):
 			return classify(ctx, err)
 		case shown:
 			failures = 1
@@ -144,6 +144,15 @@ func (u *upstream) follow(ctx context.Context) error {
 		}
 		sleep(ctx, pause(u.c.opts.ttl, failures))
 	}
+}
+
+func permanent(err error) bool {
+	for _, p := range []error{ErrInvalid, ErrUnsupported, ErrMismatch, ErrClosed, engine.ErrUnusable} {
+		if errors.Is(err, p) {
+			return true
+		}
+	}
+	return false
 }
 
 var errWatchEnded = errors.New("the engine's watch ended without an error")
