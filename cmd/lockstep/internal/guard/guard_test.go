@@ -1,0 +1,342 @@
+//go:build unix
+
+package guard
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
+
+func TestTheChildsCodeIsTheResult(t *testing.T) {
+	r := play(t, plan{Renew: true}, sh("exit 7")...).outcome()
+	if r.Code != 7 || r.Cause != ByItself {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestAChildEndedByASignalIs128AndTheSignal(t *testing.T) {
+	r := play(t, plan{Renew: true}, sh("kill -9 $$")...).outcome()
+	if r.Code != 137 || r.Cause != ByItself {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestWhatCannotBeStartedHasTheShellsCodes(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, code := range map[string]int{"no-such-command-here": 127, dir + "/none": 127, plain: 126, dir: 126, "": 127} {
+		r := play(t, plan{Renew: true}, name).outcome()
+		if r.Code != code || r.NotStarted == "" {
+			t.Errorf("%q: got %+v, want %d", name, r, code)
+		}
+	}
+}
+
+func TestAScriptWithoutAFirstLineRunsInTheShell(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(path, []byte(`exit "$1"`), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r := play(t, plan{Renew: true}, path, "9").outcome(); r.Code != 9 {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestTheChildLeadsAGroupOfItsOwn(t *testing.T) {
+	c := playChildren(t, plan{Renew: true}, 1)
+	for _, other := range []int{c.cmd.Process.Pid, c.guard} {
+		if g, err := unix.Getpgid(other); err != nil || g == c.kids[0] {
+			t.Errorf("process %d is in the child's group (%v)", other, err)
+		}
+	}
+	if a, _ := unix.Getpgid(c.cmd.Process.Pid); a == c.guard {
+		t.Error("the guardian shares the command's group: kill -9 of that would end both")
+	}
+}
+
+func TestSignalsReachTheWholeGroup(t *testing.T) {
+	c := playChildren(t, plan{Renew: true}, 2, "parent")
+	c.signal(c.cmd.Process.Pid, unix.SIGHUP)
+	c.awaitGone()
+	if r := c.outcome(); r.Code != 128+int(unix.SIGHUP) || r.Cause != ByItself {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+// S1: the child is dead before the window closes, on one clock.
+func TestWithoutRenewalTheGroupIsDeadBeforeTheWindowCloses(t *testing.T) {
+	for name, words := range map[string][]string{"obeys TERM": {"parent"}, "ignores TERM": {"stubborn", "parent"}} {
+		t.Run(name, func(t *testing.T) {
+			c := playChildren(t, plan{TTL: time.Second}, 2, words...)
+			r := c.outcome()
+			c.awaitGone()
+			if r.Cause != WindowClosed {
+				t.Errorf("got %+v", r)
+			}
+			if late := c.lastStamp() - c.number(windowFile); late >= 0 {
+				t.Errorf("a child ran %v after the window closed", time.Duration(late))
+			}
+		})
+	}
+}
+
+func TestRenewalKeepsTheChildAlive(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: time.Second}, 1)
+	first := c.number(windowFile)
+	c.await(func() bool { return clock(clockOf(false)) > first+int64(time.Second) }, "the clock stands still")
+	if !running(c.kids[0]) {
+		t.Fatalf("it was ended: %+v", c.outcome())
+	}
+}
+
+func TestALostLockEndsTheGroupEvenIfItIgnoresTERM(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: time.Hour}, 2, "stubborn", "parent")
+	c.write(loseFile)
+	c.awaitGone()
+	if r := c.outcome(); r.Cause != LockLost {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestTheCommandKilledEndsTheGroup(t *testing.T) {
+	for name, words := range map[string][]string{"obeys TERM": {"parent"}, "ignores TERM": {"stubborn", "parent"}} {
+		t.Run(name, func(t *testing.T) {
+			c := playChildren(t, plan{Renew: true, TTL: time.Second}, 2, words...)
+			c.signal(c.cmd.Process.Pid, unix.SIGKILL)
+			c.awaitGone()
+		})
+	}
+}
+
+func TestTheCommandsWholeGroupKilledEndsTheGroup(t *testing.T) {
+	c := playChildren(t, plan{Renew: true}, 1)
+	if err := unix.Kill(c.cmd.Process.Pid, unix.SIGKILL); err != nil { // exec.Cmd shares our group: by pid
+		t.Fatal(err)
+	}
+	if g, _ := unix.Getpgid(c.guard); g != c.guard {
+		t.Errorf("the guardian is in group %d: it would have died too", g)
+	}
+	c.awaitGone()
+}
+
+// The descriptor outlives the group, so that the next holder does too.
+func TestTheGuardianKeepsTheDescriptorUntilTheGroupIsGone(t *testing.T) {
+	keep := filepath.Join(t.TempDir(), "liveness")
+	c := playChildren(t, plan{Renew: true, TTL: time.Second, Keep: keep}, 2, "stubborn", "parent")
+	c.signal(c.cmd.Process.Pid, unix.SIGKILL)
+	f, err := os.Open(keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for unix.Flock(int(f.Fd()), unix.LOCK_SH) == unix.EINTR {
+	}
+	for _, pid := range c.kids {
+		if running(pid) {
+			t.Errorf("the lock was free while process %d still ran", pid)
+		}
+	}
+}
+
+func TestTheCommandFrozenEndsTheGroupInTimeAndTellsAfterwards(t *testing.T) {
+	c := playChildren(t, plan{TTL: 2 * time.Second}, 2, "stubborn", "parent")
+	c.signal(c.cmd.Process.Pid, unix.SIGSTOP)
+	c.awaitGone()
+	if late := c.lastStamp() - c.number(windowFile); late >= 0 {
+		t.Errorf("a child ran %v after the window closed", time.Duration(late))
+	}
+	c.signal(c.cmd.Process.Pid, unix.SIGCONT)
+	if r := c.outcome(); r.Cause != WindowClosed {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestTheGuardianKilledLeavesTheGroupToTheCommand(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: 2 * time.Second}, 2, "stubborn", "parent")
+	c.signal(c.guard, unix.SIGKILL)
+	r := c.outcome()
+	for _, pid := range c.kids {
+		if running(pid) {
+			t.Errorf("process %d outlived the command's return", pid)
+		}
+	}
+	if r.Cause != GuardianDied {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestAFrozenGuardianDoesNotProlongTheChild(t *testing.T) {
+	c := playChildren(t, plan{TTL: 2 * time.Second}, 2, "stubborn", "parent")
+	c.signal(c.guard, unix.SIGSTOP)
+	r := c.outcome()
+	c.awaitGone()
+	if r.Cause != WindowClosed {
+		t.Errorf("got %+v", r)
+	}
+	if late := c.lastStamp() - c.number(windowFile); late >= 0 {
+		t.Errorf("a child ran %v after the window closed", time.Duration(late))
+	}
+}
+
+func TestAFrozenGuardianDoesNotKeepTheChildOfALostLock(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: time.Hour}, 1, "stubborn")
+	c.signal(c.guard, unix.SIGSTOP)
+	c.write(loseFile)
+	if r := c.outcome(); r.Cause != LockLost {
+		t.Fatalf("got %+v", r)
+	}
+	c.awaitGone()
+}
+
+// A guardian that was stopped for longer than a window goes by the newest order.
+func TestAGuardianThatWasFrozenReadsItsOrdersBeforeItActs(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: time.Second}, 1)
+	first := c.number(windowFile)
+	c.signal(c.guard, unix.SIGSTOP)
+	c.await(func() bool { return clock(clockOf(false)) > first+int64(100*time.Millisecond) }, "the clock stands still")
+	c.signal(c.guard, unix.SIGCONT)
+	c.signal(c.cmd.Process.Pid, unix.SIGINT) // an order after it thawed
+	if r := c.outcome(); r.Code != 128+int(unix.SIGINT) || r.Cause != ByItself {
+		t.Fatalf("the thawed guardian ended a child whose lock was renewed: %+v", r)
+	}
+}
+
+func TestBothKilledEndsTheLeader(t *testing.T) {
+	if _, err := os.Stat("/proc/self/exe"); err != nil {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	c := playChildren(t, plan{Renew: true}, 1, "stubborn")
+	c.signal(c.cmd.Process.Pid, unix.SIGSTOP) // so that it cannot act in between
+	c.signal(c.guard, unix.SIGKILL)
+	c.signal(c.cmd.Process.Pid, unix.SIGKILL)
+	c.awaitGone()
+}
+
+func TestTheGuardianHeedsNoOtherSignal(t *testing.T) {
+	c := playChildren(t, plan{Renew: true}, 1)
+	for _, s := range []unix.Signal{
+		unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGPIPE,
+	} {
+		c.signal(c.guard, s)
+	}
+	c.signal(c.cmd.Process.Pid, unix.SIGINT) // it still carries out orders
+	if r := c.outcome(); r.Code != 128+int(unix.SIGINT) || r.Cause != ByItself {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestWhoIsLeftOfTheGroupWhenTheLeaderEndsIsEndedToo(t *testing.T) {
+	// The one left behind ignores TERM and holds our standard output, whose end
+	// outcome waits for.
+	c := play(t, plan{Renew: true, TTL: time.Second}, sh(`(trap "" TERM; while :; do sleep 1; done) & exit 3`)...)
+	if r := c.outcome(); r.Code != 3 || r.Cause != ByItself {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestWhoIsAboutToEndAfterTheLeaderMayFinish(t *testing.T) {
+	// As the last reader of a pipe has: TERM at once would lose what it holds.
+	c := play(t, plan{Renew: true}, sh(`(trap "echo ended; exit" TERM; sleep 0.05; echo finished) & exit 0`)...)
+	if got := c.line(); got != "finished" {
+		t.Fatalf("it said %q", got)
+	}
+}
+
+func TestTheChildInheritsNoDescriptorOfOurs(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("needs /proc")
+	}
+	list := sh("echo /proc/self/fd/*")
+	alone, err := exec.Command(list[0], list[1:]...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := play(t, plan{Renew: true, Keep: filepath.Join(t.TempDir(), "liveness")}, list...).line()
+	if want := strings.TrimSpace(string(alone)); got != want {
+		t.Fatalf("descriptors %s, without us %s", got, want)
+	}
+}
+
+func TestTheChildInheritsTheUsersDescriptors(t *testing.T) {
+	// Numbers 3 and 4 are what make's jobserver uses.
+	dir := t.TempDir()
+	for _, n := range []string{"3", "4"} {
+		if err := os.WriteFile(filepath.Join(dir, n), []byte("of the user "+n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw := `{"Dir":"` + dir + `","TTL":10000000000,"Renew":true}`
+	out, err := exec.Command("/bin/sh", "-c", `"$0" command "$1" /bin/sh -c 'cat <&3; cat <&4' 3<"$2/3" 4<"$2/4"`, os.Args[0], raw, dir).CombinedOutput()
+	if err != nil || string(out) != "of the user 3of the user 4" {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func TestTheChildHasDefaultSignalsAndKeepsWhatTheUserIgnored(t *testing.T) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("needs /proc")
+	}
+	ignored := func(t *testing.T, before string) string {
+		t.Helper()
+		raw := `{"Dir":"` + t.TempDir() + `","TTL":10000000000,"Renew":true}`
+		out, err := exec.Command("/bin/sh", "-c", before+` exec "$0" command "$1" grep SigIgn /proc/self/status`, os.Args[0], raw).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return strings.Fields(string(out))[1]
+	}
+	if got := ignored(t, ""); got != "0000000000000000" {
+		t.Errorf("ignored without being asked: %s", got)
+	}
+	if got := ignored(t, `trap "" HUP;`); got != "0000000000000001" {
+		t.Errorf("nohup is lost: %s", got)
+	}
+}
+
+func TestAMemberThatIsOnlyAZombieKeepsNobodyWaiting(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("needs /proc")
+	}
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	// The parent leaves the group and never waits for its child, which died in it.
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	c := play(t, plan{Renew: true, TTL: time.Second}, python, "-c", `
+import os, sys, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        os._exit(0)
+    os.setsid()
+    for fd in (0, 1, 2): os.close(fd)
+    open(sys.argv[1], "w").write(str(os.getpid()))
+    time.sleep(1000)
+while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()):
+    time.sleep(0.01)
+`, pidFile)
+	c.outcome()
+	var pid int
+	raw, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range raw {
+		pid = pid*10 + int(d-'0')
+	}
+	c.kids = append(c.kids, pid)
+	if !running(pid) {
+		t.Error("the one that left the group was ended: not what this test is about")
+	}
+}
