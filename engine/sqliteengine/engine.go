@@ -164,7 +164,8 @@ func (e *Engine) Close() error {
 		<-e.over
 		return nil
 	}
-	err := e.wait.close()
+	e.wait.close()
+	var err error
 	for _, s := range left {
 		err = errors.Join(err, s.drop())
 	}

@@ -1,6 +1,8 @@
 package sqliteengine
 
 import (
+	"fmt"
+
 	"github.com/lockstep-go/lockstep/engine"
 )
 
@@ -48,43 +50,51 @@ type entered struct {
 	err   error
 }
 
-// enter finds the claim by its id, or puts it at the end of the line.
+// enter finds the claim by its id, or puts it at the end of the line. Without a
+// doubt (again) a free name is tried first: that is the common case, and a claim
+// that is in line after all is met when it is written.
 func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 	lives, err := t.first("SELECT 1 FROM sessions WHERE id = ?", s.id)
 	if err != nil {
 		return entered{}, err
 	}
-	if again {
-		if e, found, err := t.find(s.id, c); err != nil || found {
-			return e, err
-		}
-	}
-	if lives == nil {
-		return entered{err: engine.ErrSessionEnded}, nil
-	}
 	l, err := t.lineState(c.Name)
 	if err != nil {
 		return entered{}, err
 	}
-	if !l.takes(c) {
-		// Are those in the way still alive? Whoever asks is told the truth.
-		if l, err = t.sweepLine(c.Name); err != nil {
-			return entered{}, err
+	if again || !l.takes(c) {
+		if e, found, err := t.find(s.id, c); err != nil || found {
+			return e, err
 		}
 	}
-	switch takes := l.takes(c); {
+	if lives == nil || s.left(t.now) <= 0 {
+		return entered{err: engine.ErrSessionEnded}, nil
+	}
+	if l.takes(c) {
+		return t.insert(s, c, l.last+1, true)
+	}
+	return t.enterHeld(s, c)
+}
+
+// enterHeld asks first whether those in the way still live: who is told that a
+// name is held is told the truth.
+func (t *txn) enterHeld(s *Session, c *engine.Claim) (entered, error) {
+	t.alive[s.id] = true // enter has just looked
+	l, err := t.sweepLine(c.Name)
+	switch {
+	case err != nil:
+		return entered{}, err
 	case !l.agrees(c):
 		return entered{err: &engine.MismatchError{
 			Name: c.Name, Kind: l.kind, Limit: int(l.limit), WantKind: c.Kind, WantLimit: c.Limit,
 		}}, nil
-	case takes:
+	case l.takes(c):
 		return t.insert(s, c, l.last+1, true)
 	case c.Try:
 		line, _, err := t.e.readLine(t.conn, c.Name, t.isAlive)
 		return entered{err: &engine.HeldError{Line: line}}, err
-	default:
-		return t.insert(s, c, l.last+1, false)
 	}
+	return t.insert(s, c, l.last+1, false)
 }
 
 // find is the claim where it is in line, waiting or granted. With a term it may
@@ -111,11 +121,18 @@ func (t *txn) insert(s *Session, c *engine.Claim, seq int64, granted bool) (ente
 			session, e.ends = 0, t.now+int64(c.Term)
 		}
 	}
-	_, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, token, since, term, ends, note)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	n, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, token, since, term, ends, note)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, id) DO NOTHING`,
 		c.Name, seq, string(c.ID), int64(c.Kind), int64(c.Shares), int64(c.Limit), session, e.token, t.now, int64(c.Term), e.ends, c.Note)
 	if err != nil {
 		return entered{}, err
+	}
+	if n == 0 { // the same Acquire once more
+		e, found, err := t.find(s.id, c)
+		if err == nil && !found {
+			e.err = fmt.Errorf("%w: claim %s is in another line", engine.ErrInvalid, c.ID)
+		}
+		return e, err
 	}
 	return e, t.changed(lineTopic(c.Name))
 }

@@ -131,7 +131,7 @@ func (e *Engine) WatchLine(ctx context.Context, name string) iter.Seq2[engine.Li
 			yield(engine.Line{}, err)
 			return
 		}
-		defer e.wait.unwatch(w)
+		defer e.wait.unwatch(ctx, w)
 		var last engine.Line
 		for first := true; ; first = false {
 			line, ends, err := e.line(ctx, name)

@@ -104,20 +104,21 @@ func (w *waitRoom) start(join func()) error {
 	return nil
 }
 
-func (w *waitRoom) close() error {
+// close ends every wait with ErrClosed.
+func (w *waitRoom) close() {
 	w.mu.Lock()
 	already, started := w.closed, w.started
 	w.closed = true
 	w.mu.Unlock()
 	if already {
-		return nil
+		return
 	}
 	close(w.stop)
 	w.done.Wait()
 	if started {
 		w.deaf()
+		w.e.writer.later(func(t *txn) error { return t.unwatchAll(w.e.bell) })
 	}
-	return nil
 }
 
 // await waits until the claim is granted, gone, or its session is.

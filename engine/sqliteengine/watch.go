@@ -19,7 +19,7 @@ func (s store) Watch(ctx context.Context, m string, after engine.Revision) iter.
 			yield(engine.Event{}, err)
 			return
 		}
-		defer s.wait.unwatch(w)
+		defer s.wait.unwatch(ctx, w)
 		for {
 			events, err := s.since(ctx, m, after)
 			if err != nil {

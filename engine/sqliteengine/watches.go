@@ -34,26 +34,40 @@ func (w *waitRoom) watch(ctx context.Context, topic string) (*watch, error) {
 		return t.addWatched(n)
 	})
 	if err != nil {
-		w.unwatch(me)
+		w.unwatch(ctx, me)
 		return nil, err
 	}
 	return me, nil
 }
 
-// unwatch forgets the watch, and with the last one on a topic its row. A watch
-// that comes meanwhile writes the row again, after: jobs keep their order.
-func (w *waitRoom) unwatch(me *watch) {
+// unwatch forgets the watch, and with the last one on a topic its row, within
+// ctx or behind its back: nobody who leaves waits for the gate.
+func (w *waitRoom) unwatch(ctx context.Context, me *watch) {
+	forgotten := w.forget(me)
+	if forgotten == nil {
+		return
+	}
+	select {
+	case <-forgotten:
+	case <-ctx.Done():
+	case <-w.stop:
+	}
+}
+
+// forget orders the row's removal under the lock that new watches need: they
+// write the row again after it, as jobs keep their order.
+func (w *waitRoom) forget(me *watch) <-chan error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.watches, me)
 	for other := range w.watches {
 		if other.topic == me.topic {
-			return
+			return nil
 		}
 	}
-	w.e.writer.later(func(t *txn) error {
+	return w.e.writer.later(func(t *txn) error {
 		n, err := t.exec("DELETE FROM watchers WHERE topic = ? AND bell = ?", me.topic, w.e.bell)
-		if err != nil {
+		if err != nil || n == 0 {
 			return err
 		}
 		return t.addWatched(-n)

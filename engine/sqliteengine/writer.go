@@ -259,10 +259,10 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 	if err := t.finish(); err != nil {
 		return nil, w.fail(c, err)
 	}
+	w.transactions.Add(1) // before anybody can see what it did
 	if _, err := c.exec("COMMIT"); err != nil {
 		return nil, w.failCommit(c, err)
 	}
-	w.transactions.Add(1)
 	return t, nil
 }
 

@@ -1,0 +1,95 @@
+package sqliteengine
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/enginetest"
+)
+
+func TestConformance(t *testing.T) { enginetest.Run(t, harness(t.TempDir())) }
+
+// harness is one directory, with every handle on it as if in another process:
+// engines share nothing in memory but the watcher of files.
+func harness(dir string) enginetest.Harness {
+	var mu sync.Mutex
+	var all []*Engine
+	return enginetest.Harness{
+		Open: func(t enginetest.TB) engine.Engine {
+			e, err := Open(t.Context(), dir)
+			if err != nil {
+				t.Fatalf("open: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, e)
+			return e
+		},
+		EndSession: func(t enginetest.TB, s engine.Session) {
+			session := s.(*Session)
+			inside(t, session.e, func(tx *txn) error { return tx.reap(session.id) })
+		},
+		Forget: func(t enginetest.TB) {
+			withEngine(t, dir, func(e *Engine) { forget(t, e) })
+		},
+		Compact: func(t enginetest.TB, m string) {
+			withEngine(t, dir, func(e *Engine) {
+				inside(t, e, func(tx *txn) error {
+					return tx.script("DELETE FROM changes; UPDATE maps SET floor = revision, logged = 0, bytes = 0")
+				})
+			})
+		},
+		Transactions: func(enginetest.TB) int {
+			mu.Lock()
+			defer mu.Unlock()
+			n := int64(0)
+			for _, e := range all {
+				n += e.Transactions()
+			}
+			return int(n)
+		},
+	}
+}
+
+func withEngine(t enginetest.TB, dir string, f func(*Engine)) {
+	e, err := Open(context.Background(), dir)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	f(e)
+	if err := e.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+}
+
+// inside runs a transaction that no caller of the engine could ask for.
+func inside(t enginetest.TB, e *Engine, f func(*txn) error) {
+	if err := e.writer.do(context.Background(), true, f); err != nil {
+		t.Fatalf("transaction: %v", err)
+	}
+}
+
+// forget is a directory that somebody removed and made again, as far as that
+// can be while it is open.
+func forget(t enginetest.TB, e *Engine) {
+	inside(t, e, func(tx *txn) error {
+		err := tx.script("DELETE FROM sessions; DELETE FROM claims; DELETE FROM maps; DELETE FROM entries; DELETE FROM changes; DELETE FROM commits")
+		if err != nil {
+			return err
+		}
+		if err := tx.load(); err != nil {
+			return err
+		}
+		now := e.clock.wall()
+		tx.meta.token, tx.meta.revision, tx.meta.base, tx.meta.changed = nextEpoch(0, now), now.UnixMicro(), now.UnixMicro(), true
+		for r, err := range tx.query("SELECT DISTINCT bell FROM watchers") {
+			if err != nil {
+				return err
+			}
+			tx.ring(r.int(0))
+		}
+		return nil
+	})
+}
