@@ -64,13 +64,6 @@ func withEngine(t enginetest.TB, dir string, f func(*Engine)) {
 	}
 }
 
-// inside runs a transaction that no caller of the engine could ask for.
-func inside(t enginetest.TB, e *Engine, f func(*txn) error) {
-	if err := e.writer.do(context.Background(), true, f); err != nil {
-		t.Fatalf("transaction: %v", err)
-	}
-}
-
 // forget is a directory that somebody removed and made again, as far as that
 // can be while it is open.
 func forget(t enginetest.TB, e *Engine) {
