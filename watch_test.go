@@ -636,6 +636,7 @@ func TestCloseEndsAllWatchers(t *testing.T) {
 		other := watch(t, c.Map("n").Watch(t.Context()))
 		synctest.Wait()
 		put(t, c.Map("m"), "k", "v") // pending for the slow one
+		synctest.Wait()
 		wantNo(t, c.Close())
 		if _, living := sh.counts(); living != 0 {
 			t.Fatalf("%d watches live after Close", living)
