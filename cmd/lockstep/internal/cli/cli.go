@@ -1,0 +1,100 @@
+// Package cli is the command's face: one file a subcommand. What every subcommand
+// shares is here (flags, start), in errors.go (exit codes), open.go (the engine)
+// and print.go (text and JSON).
+package cli
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockstep-go/lockstep"
+)
+
+// app is one run of the command.
+type app struct {
+	in       *os.File
+	out, err *os.File
+
+	engine       string
+	passwordFile string
+	json         bool
+	verbose      bool
+	timeout      seconds
+}
+
+// Main runs the command and returns its exit code.
+func Main(args []string) int {
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	root := a.root()
+	root.SetArgs(args)
+	return a.exit(root.Execute())
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lockstep",
+		Short: "Run a command while holding a lock, and share state between programs",
+		Long: `Lockstep is for programs that run as many copies and must agree: who may act
+(locks), and what everyone sees (values and maps that are watched).
+
+  lockstep lock nightly -- ./report.sh     run it, never twice at a time
+  lockstep status nightly                  who holds it, who waits
+  lockstep demo                            see it work, in half a minute
+
+The engine is --engine URL or LOCKSTEP_URL; without either it is a directory of
+this user on this host, and nothing has to be started.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%s: see %s --help", err, cmd.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.engine, "engine", "", "engine `URL` (default $LOCKSTEP_URL, or a directory of this user)")
+	f.StringVar(&a.passwordFile, "password-file", "", "`file` whose first line is the engine's password (default $LOCKSTEP_PASSWORD)")
+	f.BoolVar(&a.json, "json", false, "print JSON, errors included")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error what happens")
+	root.AddCommand(
+		a.lockCommand(), a.demoCommand(),
+		a.putCommand(), a.getCommand(), a.delCommand(), a.listCommand(), a.watchCommand(),
+		a.lsCommand(), a.statusCommand(), a.releaseCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unknown command %q: see lockstep --help", args[0])
+	}
+	return nil
+}
+
+// between is how many arguments a subcommand takes.
+func between(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return usage("usage: %s", cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// asking is a subcommand that asks the engine once: its context ends with
+// --timeout, and its client when it returns.
+func (a *app) asking(cmd *cobra.Command, run func(ctx context.Context, c *lockstep.Client, args []string) error) *cobra.Command {
+	cmd.Flags().Var(&a.timeout, "timeout", "how long the engine may take to answer: `duration` such as 30s, 1m30s or 0.5 (default: no limit)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		if a.timeout.given {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, a.timeout.d)
+			defer cancel()
+		}
+		return a.with(ctx, func(c *lockstep.Client) error { return run(ctx, c, args) })
+	}
+	return cmd
+}

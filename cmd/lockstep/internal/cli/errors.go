@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/lockstep-go/lockstep"
+)
+
+// The exit codes beside the child's own. 64, 69, 70 and 75 are those of sysexits(3).
+const (
+	codeOK          = 0
+	codeAbsent      = 1  // get: there is no such entry
+	codeUsage       = 64 // bad flags, names, URLs
+	codeUnavailable = 69 // the engine cannot be reached or used
+	codeLost        = 70 // the lock was lost, and the child stopped
+	codeHeld        = 75 // the lock was not acquired
+)
+
+// exitError ends the command with a code; with an error it says that as well.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{codeUsage, fmt.Errorf(format, args...)}
+}
+
+// quit ends the command with a code and no further word.
+func quit(code int) error { return &exitError{code: code} }
+
+// codeOf is the exit code that says what err says.
+func codeOf(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return codeOK
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.Is(err, lockstep.ErrInvalid):
+		return codeUsage
+	case errors.Is(err, lockstep.ErrHeld):
+		return codeHeld
+	case errors.Is(err, lockstep.ErrNotFound):
+		return codeAbsent
+	default:
+		return codeUnavailable
+	}
+}
+
+// exit says what went wrong, in one line, and returns the code.
+func (a *app) exit(err error) int {
+	code := codeOf(err)
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) && exit.err == nil {
+		return code
+	}
+	a.complain(code, plain(err))
+	return code
+}
+
+// complain is one line on standard error.
+func (a *app) complain(code int, text string) {
+	if a.json {
+		line, _ := json.Marshal(struct { // two plain fields: it cannot fail
+			Error string `json:"error"`
+			Code  int    `json:"code"`
+		}{text, code})
+		fmt.Fprintf(a.err, "%s\n", line)
+		return
+	}
+	fmt.Fprintf(a.err, "lockstep: %s\n", text)
+}
+
+// note is a line for whoever asked for -v.
+func (a *app) note(format string, args ...any) {
+	if a.verbose {
+		fmt.Fprintf(a.err, "lockstep: "+format+"\n", args...)
+	}
+}
+
+// plain is an error's text as one line without the package's own name in it.
+func plain(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, lockstep.ErrUnavailable) {
+		return "no answer from the engine within --timeout"
+	}
+	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return strings.ReplaceAll(text, "lockstep: ", "")
+}

@@ -1,0 +1,3 @@
+package cli
+
+func interruptSelf() {} // the console has told everybody already

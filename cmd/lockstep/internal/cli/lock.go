@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/cmd/lockstep/internal/guard"
+)
+
+const lockHelp = `Runs the command while holding the lock NAME, and exits with the command's code.
+Several names are taken all or none.
+
+The command gets standard input, output and error, a process group of its own, and
+the terminal's foreground. It never runs without the lock: when the lock is lost,
+or this process is killed or frozen, the whole group is ended (TERM, then KILL)
+before anybody else can have the lock. When the command ends, whoever is left of
+its group has a moment to end too, and is then ended the same way. TERM, INT, HUP,
+QUIT, USR1 and USR2 are passed on to the group.
+
+Its environment: LOCKSTEP_NAME, LOCKSTEP_TOKEN (greater for every later holder: hand
+it to whatever is written, which should refuse a smaller one than it has seen) and
+LOCKSTEP_URL. Several names and tokens come one a line, in the order given.
+
+A name has one kind: exclusive as it is (a mutex), --shared with --exclusive (a
+read-write lock), or --slots N (a semaphore).
+
+Exit codes: the command's own, or 128 + the signal that ended it
+  64  bad flags, names or URLs          126  the command cannot be executed
+  69  the engine cannot be used         127  there is no such command
+  70  lock lost, the command was ended
+  75  not acquired (--try, --timeout); --conflict-exit-code gives another`
+
+// lockFlags are the flags of `lock`.
+type lockFlags struct {
+	try       bool
+	wait      seconds
+	conflict  int
+	shared    bool
+	exclusive bool
+	slots     int
+	ttl       seconds
+	script    string
+	note      string
+}
+
+func (a *app) lockCommand() *cobra.Command {
+	var f lockFlags
+	cmd := &cobra.Command{
+		Use:     "lock NAME... -- COMMAND [ARG...]",
+		Short:   "Run a command while holding a lock",
+		Long:    lockHelp,
+		Example: "  lockstep lock nightly -- ./report.sh --full\n  lockstep lock -n nightly -c 'make report | mail ops'\n  lockstep lock --timeout 30 --slots 4 builds -- make",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job, err := f.job(cmd, args)
+			if err != nil {
+				return err
+			}
+			return a.lock(cmd.Context(), job)
+		},
+		ValidArgsFunction: a.completeNames(-1),
+	}
+	fl := cmd.Flags()
+	fl.BoolVarP(&f.try, "try", "n", false, "do not wait: exit 75 if the lock is held")
+	fl.VarP(&f.wait, "timeout", "w", "wait no longer than this `duration` such as 30s, 1m30s or 0.5")
+	fl.IntVarP(&f.conflict, "conflict-exit-code", "E", codeHeld, "exit `code` if the lock was not acquired")
+	fl.BoolVarP(&f.shared, "shared", "s", false, "hold it beside others that are --shared")
+	fl.BoolVarP(&f.exclusive, "exclusive", "x", false, "hold alone what others hold --shared")
+	fl.IntVar(&f.slots, "slots", 0, "hold one of `N` slots; all users of the name give the same N")
+	fl.Var(&f.ttl, "ttl", "`duration` after which others take the lock of a host that is gone (default 10s)")
+	fl.StringVarP(&f.script, "command", "c", "", "run this `string` in /bin/sh in place of COMMAND")
+	fl.StringVar(&f.note, "note", "", "what others see of this holder (default: host, process id and command)")
+	cmd.MarkFlagsMutuallyExclusive("shared", "exclusive", "slots")
+	return cmd
+}
+
+// job is what to run under which locks.
+type job struct {
+	lockFlags
+
+	names []string
+	argv  []string
+}
+
+func (f *lockFlags) job(cmd *cobra.Command, args []string) (*job, error) {
+	j := &job{lockFlags: *f, names: args}
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		j.names, j.argv = args[:dash], args[dash:]
+	}
+	hasScript := cmd.Flags().Changed("command")
+	switch {
+	case len(j.names) == 0:
+		return nil, usage("no name: lockstep lock NAME -- COMMAND")
+	case hasScript && len(j.argv) > 0:
+		return nil, usage("both -c and a command after --")
+	case hasScript:
+		j.argv = []string{"/bin/sh", "-c", f.script}
+	case len(j.argv) == 0 && len(j.names) > 1:
+		return nil, usage("no command: put -- before it: lockstep lock %s -- %s …", j.names[0], j.names[1])
+	case len(j.argv) == 0:
+		return nil, usage("no command: lockstep lock %s -- COMMAND", j.names[0])
+	case f.conflict < 0 || f.conflict > 255:
+		return nil, usage("--conflict-exit-code %d: an exit code is 0 to 255", f.conflict)
+	case cmd.Flags().Changed("slots") && f.slots < 1:
+		return nil, usage("--slots %d: at least 1", f.slots)
+	}
+	if f.wait.given && f.wait.d == 0 { // as flock(1) has it
+		j.try = true
+	}
+	if j.note == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown host"
+		}
+		j.note = fmt.Sprintf("%s pid %d %.100s", host, os.Getpid(), j.argv[0])
+	}
+	return j, nil
+}
+
+func (a *app) lock(ctx context.Context, j *job) error {
+	signals := guard.Signals()
+	var opts []lockstep.Option
+	if j.ttl.given {
+		opts = append(opts, lockstep.WithTTL(j.ttl.d))
+	}
+	open := ctx
+	if j.wait.given && !j.try {
+		var cancel context.CancelFunc
+		open, cancel = context.WithTimeout(ctx, j.wait.d)
+		defer cancel()
+	}
+	var result guard.Result
+	err := a.with(open, func(c *lockstep.Client) error {
+		h, err := a.acquire(ctx, c, j, signals)
+		if err != nil {
+			return err
+		}
+		result, err = a.run(ctx, c, j, h, signals)
+		return err
+	}, opts...)
+	if result.Interrupted && err == nil {
+		interruptGroup()
+	}
+	return err
+}
+
+// run runs the child, gives the lock back, and says what became of both.
+func (a *app) run(ctx context.Context, c *lockstep.Client, j *job, h *held, signals <-chan os.Signal) (guard.Result, error) {
+	child := guard.Child{
+		Argv: j.argv, Env: childEnv(os.Environ(), j.names, h.tokens(), a.shownURL()),
+		TTL: c.TTL(), Suspend: c.Info().Suspend,
+		Until: h.until, Lost: h.ctx.Done(), Signals: signals,
+		Say: func(text string) { fmt.Fprintf(a.err, "lockstep: %s\n", text) },
+	}
+	live, err := h.leases[0].LivenessFile() // one session, so one for all
+	if err == nil {
+		child.Keep = []*os.File{live}
+	} else if !errors.Is(err, lockstep.ErrUnsupported) {
+		return guard.Result{}, err
+	}
+	result, err := guard.Run(child)
+	if live != nil {
+		err = errors.Join(err, live.Close())
+	}
+	if err != nil {
+		return result, err
+	}
+	if result.Cause != guard.ByItself {
+		return result, lostError(h, result.Cause)
+	}
+	if result.NotStarted != "" {
+		return result, errors.Join(&exitError{result.Code, errors.New(result.NotStarted)}, h.release(ctx))
+	}
+	if err := h.release(ctx); errors.Is(err, lockstep.ErrLost) {
+		return result, &exitError{codeLost, fmt.Errorf("the lock was lost before the command ended, with code %d: %w", result.Code, err)}
+	} else if err != nil {
+		a.warn("the lock ends with its TTL only: " + plain(err))
+	}
+	a.note("released %s; the command's code is %d", quoted(j.names), result.Code)
+	return result, quitUnlessZero(result.Code)
+}
+
+func quitUnlessZero(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return quit(code)
+}
+
+// lostError says why the child was ended.
+func lostError(h *held, cause guard.Cause) error {
+	switch cause {
+	case guard.GuardianDied:
+		return &exitError{codeLost, errors.New("the guardian was killed, so the command was ended and the lock given back")}
+	case guard.LockLost:
+		if err := h.err(); err != nil {
+			return &exitError{codeLost, fmt.Errorf("lock lost, the command was ended: %w", err)}
+		}
+	}
+	return &exitError{codeLost, errors.New("lock lost, the command was ended: the lock was not renewed in time " +
+		"(this process was stopped, or the engine did not answer)")}
+}
+
+// interruptGroup passes on the ^C that ended the child to whom it would have ended
+// as well, had the child not had the terminal to itself: this process's own group,
+// such as the script that it is a line of.
+func interruptGroup() {
+	interruptSelf()
+	time.Sleep(time.Second) // dying is asynchronous; where ^C is ignored, the code says it
+}
+
+// interrupted is the code of a command that ended by this signal while it waited.
+func interrupted(s os.Signal) error {
+	if n, ok := s.(syscall.Signal); ok {
+		return quit(128 + int(n))
+	}
+	return quit(130)
+}
