@@ -172,10 +172,12 @@ func (c *conn) first(sql string, args ...any) (row, error) {
 }
 
 // code is SQLite's primary result code; 0: not an error of SQLite.
-func code(err error) int {
+func code(err error) int { return extendedCode(err) & 0xff }
+
+func extendedCode(err error) int {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
-		return e.Code() & 0xff
+		return e.Code()
 	}
 	return 0
 }
@@ -197,7 +199,10 @@ func (d dir) explain(err error) error {
 	case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN, lib.SQLITE_PERM:
 		what = "the database cannot be written; the directory and all in it must belong to this user"
 	default:
-		return err
+		if extendedCode(err) != lib.SQLITE_IOERR_SHMSIZE {
+			return err
+		}
+		what = "no room for the database's shared memory, so the disk is full; free some space"
 	}
 	return fmt.Errorf("%w: %s: %s (%w)", engine.ErrUnusable, d, what, err)
 }

@@ -15,7 +15,7 @@ const epochShift = 40
 
 // nextEpoch is the token after which a new boot goes on.
 func nextEpoch(last int64, wall time.Time) int64 {
-	hours := wall.Unix() / 3600
-	epoch := max(last>>epochShift+1, hours)
-	return epoch<<epochShift | wall.Sub(time.Unix(hours*3600, 0)).Microseconds()
+	const hour = int64(time.Hour / time.Microsecond)
+	now := max(wall.UnixMicro(), 0)
+	return max(last>>epochShift+1, now/hour)<<epochShift | now%hour
 }

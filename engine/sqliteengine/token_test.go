@@ -1,0 +1,64 @@
+package sqliteengine
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A power cut takes back what was committed without waiting for the disk: the
+// directory is as it was some grants ago, and the boot is another one.
+func TestPowerCutBringsNoTokenBack(t *testing.T) {
+	dir, cut := t.TempDir(), t.TempDir()
+	if err := open(t, dir).Close(); err != nil { // what is durable
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "lockstep.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cut, "lockstep.db"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, dir)
+	s := begin(t, e, long)
+	last := acquire(t, s, mutex("n"))
+	for range 5 {
+		c := mutex("other")
+		last = acquire(t, s, c)
+		release(t, s, c)
+	}
+
+	// Not even the wall clock needs to have moved: it may have lost its battery.
+	clk := new(steppedClock)
+	clk.wallBy.Store(int64(-365 * day))
+	after := open(t, cut, withBoot("next"), withClock(clk))
+	if g := acquire(t, begin(t, after, long), mutex("n")); g.Token <= last.Token {
+		t.Errorf("token %d after the cut, %d before", g.Token, last.Token)
+	}
+}
+
+// S2 where the data is lost: somebody removed the directory.
+func TestNewDirectoryBeginsAboveTheTokensOfTheOldOne(t *testing.T) {
+	old := open(t, t.TempDir())
+	s := begin(t, old, long)
+	c := mutex("n")
+	before := acquire(t, s, c)
+	clk := new(steppedClock)
+	clk.wallBy.Store(int64(time.Millisecond))
+	if g := acquire(t, begin(t, open(t, t.TempDir(), withClock(clk)), long), mutex("n")); g.Token <= before.Token {
+		t.Errorf("token %d in the new directory, %d in the old", g.Token, before.Token)
+	}
+}
+
+func TestEpochRisesWithEveryBootWhateverTheWallClockSays(t *testing.T) {
+	token := int64(0)
+	for _, wall := range []time.Time{time.Unix(1_800_000_000, 0), time.Unix(0, 0), time.Unix(-1, 0), time.Unix(1_800_000_000, 0), time.Unix(1<<33, 0)} {
+		next := nextEpoch(token, wall)
+		if next>>epochShift <= token>>epochShift {
+			t.Errorf("epoch %d at %v, after %d", next>>epochShift, wall, token>>epochShift)
+		}
+		token = next
+	}
+}
