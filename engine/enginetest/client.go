@@ -97,7 +97,7 @@ func (s *suite) on(t TB, e engine.Engine, o engine.SessionOptions) *client {
 	c := &client{TB: t, suite: s, ctx: ctx, engine: e, session: session}
 	t.Cleanup(func() {
 		cancel()
-		c.attempts.Wait()
+		c.settle()
 		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := session.End(ctx, c.begun()); err != nil && !errors.Is(err, engine.ErrClosed) {
@@ -105,6 +105,18 @@ func (s *suite) on(t TB, e engine.Engine, o engine.SessionOptions) *client {
 		}
 	})
 	return c
+}
+
+// settle waits for everything that the check began through the client and that
+// its context has just ended.
+func (c *client) settle() {
+	done := make(chan struct{})
+	go func() { c.attempts.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(grace):
+		c.Errorf("a call did not return within %v of its context's end", grace)
+	}
 }
 
 // lapsing is a client whose session the check will end with c.lapse: by the
@@ -253,14 +265,33 @@ func (c *client) begin(cl *engine.Claim, again bool) *pending {
 func (c *client) enqueue(cl *engine.Claim) *pending {
 	c.Helper()
 	p := c.begin(cl, false)
-	c.await(cl.Name, show(cl)+" to wait in line", func(l engine.Line) bool { return has(l.Waiters, cl.ID) })
+	l := c.await(cl.Name, show(cl)+" to be in line", func(l engine.Line) bool { return has(l.Waiters, cl.ID) || has(l.Holders, cl.ID) })
+	if !has(l.Waiters, cl.ID) {
+		c.Fatalf("%s was granted and should wait: %s", show(cl), showLine(l))
+	}
 	return p
+}
+
+// returned waits until the Acquire has returned; one that does not hear the end
+// of its context must not stop the whole suite.
+func (p *pending) returned() {
+	p.Helper()
+	select {
+	case <-p.done:
+		return
+	case <-p.ctx.Done():
+	}
+	select {
+	case <-p.done:
+	case <-time.After(grace):
+		p.Fatalf("Acquire of %s does not return: %v", show(p.claim), context.Cause(p.ctx))
+	}
 }
 
 // granted waits for the grant.
 func (p *pending) granted() engine.Grant {
 	p.Helper()
-	<-p.done
+	p.returned()
 	if p.err != nil {
 		p.Fatalf("Acquire of %s: %v", show(p.claim), p.cause(p.err))
 	}
@@ -270,7 +301,7 @@ func (p *pending) granted() engine.Grant {
 // failed waits for the error.
 func (p *pending) failed() error {
 	p.Helper()
-	<-p.done
+	p.returned()
 	if p.err == nil {
 		p.Fatalf("Acquire of %s was granted token %d", show(p.claim), p.grant.Token)
 	}

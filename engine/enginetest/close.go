@@ -73,12 +73,12 @@ func closeIsOwn(t TB, s *suite) {
 
 // endsByClose runs a call that waits, closes its handle when it has begun, and
 // wants the call to end with an error.
-func endsByClose(t TB, s *suite, what string, wait func(context.Context, engine.Engine, func()) error) {
+func endsByClose(t TB, s *suite, what string, wait func(ctx context.Context, e engine.Engine, name string, begun func()) error) {
 	t.Helper()
 	e := s.open(t)
-	ctx, began := guarded(t), make(chan struct{})
+	ctx, name, began := guarded(t), s.name(t, e), make(chan struct{})
 	ended := make(chan error, 1)
-	go func() { ended <- wait(ctx, e, func() { close(began) }) }()
+	go func() { ended <- wait(ctx, e, name, func() { close(began) }) }()
 	<-began
 	if err := e.Close(); err != nil {
 		t.Errorf("Close: %v", err)
@@ -89,8 +89,8 @@ func endsByClose(t TB, s *suite, what string, wait func(context.Context, engine.
 }
 
 func closeEndsWatchLine(t TB, s *suite) {
-	endsByClose(t, s, "WatchLine", func(ctx context.Context, e engine.Engine, begun func()) (last error) {
-		for _, err := range e.WatchLine(ctx, s.name(t, e)) {
+	endsByClose(t, s, "WatchLine", func(ctx context.Context, e engine.Engine, name string, begun func()) (last error) {
+		for _, err := range e.WatchLine(ctx, name) {
 			if last = err; err == nil {
 				begun()
 			}
@@ -100,8 +100,8 @@ func closeEndsWatchLine(t TB, s *suite) {
 }
 
 func closeEndsWatch(t TB, s *suite) {
-	endsByClose(t, s, "Watch", func(ctx context.Context, e engine.Engine, begun func()) (last error) {
-		for ev, err := range e.Store().Watch(ctx, s.name(t, e), 0) {
+	endsByClose(t, s, "Watch", func(ctx context.Context, e engine.Engine, name string, begun func()) (last error) {
+		for ev, err := range e.Store().Watch(ctx, name, 0) {
 			if last = err; ev.Full {
 				begun()
 			}

@@ -28,6 +28,10 @@ import (
 // hang is when a check gives up: long beyond what the slowest service needs.
 const hang = 45 * time.Second
 
+// grace is what a call has to notice that its context ended, after which a
+// check goes on without it.
+const grace = 10 * time.Second
+
 // TB is what a check needs of a [testing.T], so that this package's own tests
 // can run checks that must fail.
 type TB interface {

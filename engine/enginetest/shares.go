@@ -59,7 +59,7 @@ func runSequence(t TB, s *suite, r *rand.Rand, seed uint64, limit int, next func
 			p := attempts[cl]
 			delete(attempts, cl)
 			p.cancel()
-			<-p.done
+			p.returned()
 			p.release(cl)
 		}
 		if l := clients[0].await(name, "the model's line", m.matches); l.Limit != limit && len(m.all()) > 0 {

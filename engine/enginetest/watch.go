@@ -211,7 +211,8 @@ func watchLastState(t TB, s *suite) {
 		}
 	}
 	last := replica{}
-	b.commit(m, put("last", ""), del("0"))
+	b.commit(m, put("last", ""), put("0", ""))
+	b.commit(m, del("0"))
 	last.apply(b.list(m))
 	b.follow(known, events, last)
 }
