@@ -25,7 +25,8 @@ demo: build ## three workers, one lock, one killed, one frozen: half a minute on
 test: ## everything, with the race detector; installs what is missing (Debian); no test is skipped
 	@$(STEP) 'what the tests need' scripts/install-test-needs
 	@$(STEP) 'the workspace builds' go build work
-	@LOCKSTEP_REQUIRE=all $(EACH) 'go test -race' go test -race -count=1 -timeout 30m ./...
+	@$(STEP) 'build noskip' go build -o bin/tools/noskip ./internal/tools/noskip
+	@LOCKSTEP_REQUIRE=all $(EACH) 'go test -race' $(CURDIR)/bin/tools/noskip -race -count=1 -timeout 30m ./...
 	@$(MAKE) --no-print-directory release-check
 
 test-core: ## needs nothing but Go: tests whose server or tool is missing skip and say so
