@@ -214,14 +214,7 @@ var brokenEngines = []brokenPromise{
 			return s.Session.Acquire(ctx, c, false)
 		}
 	}},
-	{"enters a repeat as another claim", "unknown outcome", "again, granted meanwhile: confirmed", func(e *brokenEngine) {
-		e.session.acquire = func(s *brokenSession, ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
-			if again {
-				c = mutex(c.Name)
-			}
-			return s.Session.Acquire(ctx, c, false)
-		}
-	}},
+	{"enters a repeat as another claim", "unknown outcome", "again, granted meanwhile: confirmed", entersRepeatAnew},
 	{"ends sessions early", "session", "claims live for TTL from the last renewal and then go", func(e *brokenEngine) {
 		e.begin = func(o *engine.SessionOptions) { o.TTL /= 2 }
 	}},
@@ -365,7 +358,7 @@ var brokenEngines = []brokenPromise{
 	{"commits a repeat again", "commit", "a commit repeated by its ID is done once and answered as then",
 		func(e *brokenEngine) { e.store.commit = func(tx *engine.Tx) { tx.ID, tx.If = "", nil } }},
 	{"commits a repeat at the same time again", "commit", "a commit repeated at the same time is done once",
-		func(e *brokenEngine) { e.store.commit = func(tx *engine.Tx) { tx.ID = "" } }},
+		commitsAgain},
 	{"does not look at conditions", "conditions", "a condition holds at exactly its revision",
 		func(e *brokenEngine) { e.store.commit = func(tx *engine.Tx) { tx.If = nil } }},
 	{"looks at one condition only", "conditions", "one condition that fails stops the whole commit",
@@ -386,6 +379,17 @@ var brokenEngines = []brokenPromise{
 	}},
 	{"goes on after Close", "close", "every call after Close says ErrClosed",
 		func(e *brokenEngine) { e.close = func() error { return nil } }},
+	{"enters a repeat as another claim", "bad network", "whatever happens to an Acquire, it is one claim in one place", entersRepeatAnew},
+	{"releases whoever holds", "bad network", "whatever happens to a Release, it ends its own claim and lets the next in", releasesAnyHolder},
+	{"has its neighbour leave with a leaver", "bad network", "whatever happens to a leaver's Release, others keep their places", removesNeighbour},
+	{"commits a repeat again", "bad network", "whatever happens to commits, a counter is exact", commitsAgain},
+	{"grants two at once", "bad network", "with faults at random no two believe to hold at one time", claiming(func(c *engine.Claim) { c.Limit = 2 })},
+	{"enters a repeat as another claim", "through the core", "whatever happens to an Acquire, Lock holds once and Release frees", entersRepeatAnew},
+	{"releases whoever holds", "through the core", "whatever happens to a Release, the next is let in and keeps it", releasesAnyHolder},
+	{"has its neighbour leave with a leaver", "through the core", "a caller that gives up leaves nothing behind", removesNeighbour},
+	{"commits a repeat again", "through the core", "a counter is exact", commitsAgain},
+	{"loses a delete", "through the core", "a watch that breaks shows the last state of every key, in order", losesDeletes},
+	{"grants two at once", "through the core", "with faults at random no two believe to hold at one time", claiming(func(c *engine.Claim) { c.Limit = 2 })},
 	{"polls while it waits", "idle", "waiters cost nothing while nothing changes", func(e *brokenEngine) {
 		e.session.acquire = func(s *brokenSession, ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
 			for {
@@ -399,6 +403,19 @@ var brokenEngines = []brokenPromise{
 			}
 		}
 	}},
+}
+
+func entersRepeatAnew(e *brokenEngine) {
+	e.session.acquire = func(s *brokenSession, ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
+		if again {
+			c = mutex(c.Name)
+		}
+		return s.Session.Acquire(ctx, c, false)
+	}
+}
+
+func commitsAgain(e *brokenEngine) {
+	e.store.commit = func(tx *engine.Tx) { tx.ID = "" }
 }
 
 func removesNeighbour(e *brokenEngine) {
@@ -451,7 +468,7 @@ func losesDeletes(e *brokenEngine) {
 
 func TestEachBrokenEngineIsFound(t *testing.T) {
 	for _, b := range brokenEngines {
-		t.Run(b.what, func(t *testing.T) {
+		t.Run(b.area+"/"+b.what, func(t *testing.T) {
 			t.Parallel()
 			faults := record(t, b.area, b.rule, b.wrap)
 			if len(faults) == 0 {

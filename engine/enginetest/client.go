@@ -261,6 +261,31 @@ func (c *client) begin(cl *engine.Claim, again bool) *pending {
 	return p
 }
 
+// insist starts an Acquire that, as the core's, is repeated while in doubt.
+func (c *client) insist(cl *engine.Claim) *pending {
+	ctx, cancel := context.WithCancel(c.ctx)
+	p := &pending{client: c, claim: cl, cancel: cancel, done: make(chan struct{})}
+	c.attempts.Go(func() {
+		defer cancel()
+		p.grant, p.err = c.attempt(ctx, cl, false)
+		for p.err != nil && ctx.Err() == nil && !engine.Definite(p.err) {
+			p.grant, p.err = c.attempt(ctx, cl, true)
+		}
+		p.at = time.Now()
+		close(p.done)
+	})
+	return p
+}
+
+// insistOn repeats a call while it is in doubt.
+func (c *client) insistOn(call func() error) error {
+	err := call()
+	for err != nil && c.ctx.Err() == nil && !engine.Definite(err) {
+		err = call()
+	}
+	return c.cause(err)
+}
+
 // enqueue starts an Acquire and returns when it is seen waiting in its line.
 func (c *client) enqueue(cl *engine.Claim) *pending {
 	c.Helper()

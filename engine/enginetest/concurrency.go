@@ -54,6 +54,12 @@ func (c *client) hold(cl *engine.Claim, inside func()) (belief, bool) {
 	return belief{g.Token, start, end}, true
 }
 
+// believe is a holder's time inside, after an Acquire of its own.
+func believe(p *pending) belief {
+	time.Sleep(work)
+	return belief{p.grant.Token, p.at, time.Now()}
+}
+
 // history is what happened on one name.
 type history struct {
 	sync.Mutex

@@ -136,6 +136,8 @@ var areas = []area{
 	{"close", closeChecks},
 	{"concurrency", concurrencyChecks},
 	{"idle", idleChecks},
+	{"bad network", faultChecks},
+	{"through the core", coreChecks},
 }
 
 // needs is what a check cannot do without.
