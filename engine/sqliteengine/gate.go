@@ -35,12 +35,8 @@ var errStopped = errors.New("stopped")
 func (g *gate) enter(stop <-chan struct{}) error {
 	began, nap, warned := time.Now(), 10*time.Microsecond, false
 	for {
-		ok, err := tryLock(g.file, true)
-		if err != nil {
+		if ok, err := g.try(); ok || err != nil {
 			return err
-		}
-		if ok {
-			return g.sign()
 		}
 		waited := time.Since(began)
 		if waited > gateWarn && !warned {
@@ -57,6 +53,15 @@ func (g *gate) enter(stop <-chan struct{}) error {
 			nanosleep(nap)
 		}
 	}
+}
+
+// try enters the gate if nobody is inside.
+func (g *gate) try() (bool, error) {
+	ok, err := tryLock(g.file, true)
+	if !ok || err != nil {
+		return false, err
+	}
+	return true, g.sign()
 }
 
 func (g *gate) leave() error { return unlock(g.file) }

@@ -22,6 +22,9 @@ import (
 // hang is when a test gives up; nothing is measured by it.
 const hang = 45 * time.Second
 
+// long is a TTL that no test lives to see the end of.
+const long = time.Hour
+
 // guarded is the test's context with a guard's end.
 func guarded(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), hang, errors.New("nothing happened for "+hang.String()))

@@ -54,7 +54,7 @@ type entered struct {
 // doubt (again) a free name is tried first: that is the common case, and a claim
 // that is in line after all is met when it is written.
 func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
-	lives, err := t.first("SELECT 1 FROM sessions WHERE id = ?", s.id)
+	lives, err := t.lives(s.id)
 	if err != nil {
 		return entered{}, err
 	}
@@ -67,13 +67,23 @@ func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 			return e, err
 		}
 	}
-	if lives == nil || s.left(t.now) <= 0 {
+	if !lives || s.left(t.now) <= 0 {
 		return entered{err: engine.ErrSessionEnded}, nil
 	}
 	if l.takes(c) {
 		return t.insert(s, c, l.last+1, true)
 	}
 	return t.enterHeld(s, c)
+}
+
+// lives says whether the session has a row, and brings the meta row along.
+func (t *txn) lives(session int64) (bool, error) {
+	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, revision, base, watched FROM meta", session)
+	if err != nil {
+		return false, err
+	}
+	t.know(r[1:])
+	return r.int(0) > 0, nil
 }
 
 // enterHeld asks first whether those in the way still live: who is told that a
@@ -169,11 +179,11 @@ func (t *txn) settleAll() error {
 }
 
 func (t *txn) settleLine(name string) error {
-	if err := t.changed(lineTopic(name)); err != nil {
-		return err
-	}
 	l, err := t.lineState(name)
 	if err != nil {
+		return err
+	}
+	if err := t.changed(lineTopic(name)); err != nil {
 		return err
 	}
 	for l.waiting > 0 {
@@ -261,7 +271,7 @@ func (t *txn) sweepLine(name string) (lineState, error) {
 
 // endTerms removes every claim whose term is over.
 func (t *txn) endTerms() error {
-	return t.drop("DELETE FROM claims WHERE ends > 0 AND ends <= ? RETURNING name", t.now)
+	return t.drop("DELETE FROM claims WHERE session = 0 AND ends <= ? RETURNING name", t.now)
 }
 
 // drop runs a DELETE that returns names, and has these lines settled.

@@ -17,9 +17,6 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// long is a TTL that no test lives to see the end of.
-const long = time.Hour
-
 func TestNextIsGrantedWhenTheHoldersProcessDies(t *testing.T) {
 	dir := t.TempDir()
 	holder := spawn(t, dir)

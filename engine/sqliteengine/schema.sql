@@ -38,7 +38,6 @@ CREATE TABLE claims (
     PRIMARY KEY (name, seq)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX claims_own ON claims (session, id);
-CREATE INDEX claims_ends ON claims (ends) WHERE ends > 0;
 
 -- Whose bell to ring when a line ('l' and its name) or a map ('m') changes.
 CREATE TABLE watchers (

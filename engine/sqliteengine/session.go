@@ -35,21 +35,13 @@ type Session struct {
 
 // Begin starts a session: its file first, then its row.
 func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Session, error) {
-	began := e.clock.mono()
-	s := &Session{
-		e: e, id: newID(), ttl: o.TTL, lost: o.Lost, deadline: began + int64(o.TTL),
-		renewing: make(chan struct{}, 1),
-		entering: make(map[engine.ClaimID]int), entered: make(map[engine.ClaimID]int), missing: make(map[engine.ClaimID]time.Time),
-	}
-	s.renewing <- struct{}{}
 	if e.isClosed() {
 		return nil, engine.ErrClosed
 	}
-	file, err := e.dir.newLockedFile(e.dir.session(s.id), encodeDeadline(s.deadline))
+	s, err := e.newSession(o)
 	if err != nil {
 		return nil, e.dir.explainFile(err)
 	}
-	s.file = file
 	if err := e.adopt(s); err != nil {
 		return nil, errors.Join(err, s.drop())
 	}
@@ -65,6 +57,28 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 		return nil, errors.Join(err, s.drop())
 	}
 	return s, nil
+}
+
+// newSession makes the session's file. A sweeper that meets it before it is
+// locked takes it away; the next attempt has another name.
+func (e *Engine) newSession(o engine.SessionOptions) (*Session, error) {
+	s := &Session{
+		e: e, ttl: o.TTL, lost: o.Lost, deadline: e.clock.mono() + int64(o.TTL),
+		renewing: make(chan struct{}, 1),
+		entering: make(map[engine.ClaimID]int), entered: make(map[engine.ClaimID]int), missing: make(map[engine.ClaimID]time.Time),
+	}
+	s.renewing <- struct{}{}
+	for {
+		s.id = newID()
+		file, err := e.dir.newLockedFile(e.dir.session(s.id), encodeDeadline(s.deadline))
+		if err == nil {
+			s.file = file
+			return s, nil
+		}
+		if !errors.Is(err, errSwept) {
+			return nil, err
+		}
+	}
 }
 
 func (e *Engine) adopt(s *Session) error {

@@ -59,7 +59,7 @@ func readMap(c *conn, name string) (engine.Event, error) {
 	if err != nil {
 		return engine.Event{}, err
 	}
-	if r[0] == nil {
+	if r.int(0) == 0 {
 		return engine.Event{Revision: engine.Revision(r.int(2)), Full: true}, nil
 	}
 	event := engine.Event{Revision: engine.Revision(r.int(1)), Full: true}

@@ -52,7 +52,7 @@ func (s store) since(ctx context.Context, m string, after engine.Revision) (even
 			return err
 		}
 		is, floor := engine.Revision(r.int(1)), engine.Revision(r.int(2))
-		if r[0] == nil { // never used, or forgotten: nothing happened since the store's last commit
+		if r.int(0) == 0 { // never used, or forgotten: nothing happened since the store's last commit
 			is, floor = engine.Revision(r.int(3)), engine.Revision(r.int(4))
 		}
 		events = nil
@@ -61,7 +61,7 @@ func (s store) since(ctx context.Context, m string, after engine.Revision) (even
 			events = []engine.Event{full}
 			return err
 		}
-		if r[0] == nil {
+		if r.int(0) == 0 {
 			return nil
 		}
 		events, err = readLog(c, r.int(0), after)

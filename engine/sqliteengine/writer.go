@@ -10,12 +10,20 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// writer is the one goroutine of an engine that writes. Jobs that queue up while
-// it is busy share its next transaction. A caller that leaves early takes back a
-// job that has not begun; one that has begun runs to its end, so the connection
-// is never left in the middle of something, and the caller knows no outcome (S4).
+// writer is all that writes for an engine, one transaction at a time. Jobs that
+// queue up while it is busy share its goroutine's next transaction. A caller that
+// leaves early takes back a job that has not begun; one that has begun runs to
+// its end, so the connection is never left in the middle of something, and the
+// caller knows no outcome (S4).
+//
+// A lease's job that meets nobody, neither here nor at the gate, is run by its
+// caller itself: two changes of goroutine cost as much as its statements. Such a
+// transaction waits for nothing but the page cache, so that the caller's context
+// is obeyed as soon as it matters. What waits for the disk is the goroutine's.
 type writer struct {
-	e     *Engine
+	e    *Engine
+	turn chan struct{} // holds one: whoever has it may use what follows
+
 	gate  gate
 	lease *conn // synchronous=NORMAL
 	store *conn // synchronous=FULL: also makes durable what lease wrote before
@@ -68,7 +76,8 @@ type meta struct {
 }
 
 func newWriter(e *Engine, g gate) *writer {
-	w := &writer{e: e, gate: g, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	w := &writer{e: e, gate: g, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	w.turn <- struct{}{}
 	w.done.Go(w.loop)
 	return w
 }
@@ -79,6 +88,9 @@ func (w *writer) do(ctx context.Context, durable bool, run func(*txn) error) err
 		return err
 	}
 	j := &job{run: run, durable: durable, done: make(chan error, 1)}
+	if !durable && w.runHere(j) {
+		return <-j.done
+	}
 	if !w.submit(j) {
 		return engine.ErrClosed
 	}
@@ -88,6 +100,28 @@ func (w *writer) do(ctx context.Context, durable bool, run func(*txn) error) err
 	case <-ctx.Done():
 		return w.leave(ctx, j)
 	}
+}
+
+// runHere runs the job if nobody is in its way; it must not overtake those that
+// queue.
+func (w *writer) runHere(j *job) bool {
+	select {
+	case <-w.turn:
+	default:
+		return false
+	}
+	defer func() { w.turn <- struct{}{} }()
+	w.mu.Lock()
+	free := !w.closed && len(w.queue) == 0
+	w.mu.Unlock()
+	if !free {
+		return false
+	}
+	if ok, err := w.gate.try(); err != nil || !ok {
+		return false
+	}
+	w.run([]*job{j})
+	return true
 }
 
 // transact is do for a job with an answer. Whoever left early gets none: the
@@ -144,15 +178,16 @@ func (w *writer) close() error {
 		close(w.stop)
 	}
 	w.done.Wait()
+	<-w.turn
+	defer func() { w.turn <- struct{}{} }()
 	return errors.Join(w.discard(), w.gate.file.Close())
 }
 
 func (w *writer) loop() {
 	for {
-		batch, stopped := w.take()
+		wrote, stopped := w.writeBatch()
 		switch {
-		case len(batch) > 0:
-			w.write(batch)
+		case wrote:
 		case stopped:
 			return
 		default:
@@ -162,6 +197,17 @@ func (w *writer) loop() {
 			}
 		}
 	}
+}
+
+// writeBatch takes its turn first: nobody overtakes what it takes.
+func (w *writer) writeBatch() (wrote, stopped bool) {
+	<-w.turn
+	defer func() { w.turn <- struct{}{} }()
+	batch, stopped := w.take()
+	if len(batch) > 0 {
+		w.write(batch)
+	}
+	return len(batch) > 0, stopped
 }
 
 // take is the next batch: the longest run of jobs that nobody left.
@@ -178,8 +224,7 @@ func (w *writer) take() (batch []*job, stopped bool) {
 	return batch, w.closed
 }
 
-// write runs a batch in one transaction. If that fails, nothing of it happened,
-// and each job gets a transaction of its own: one must not fail with another.
+// write waits for the gate and runs a batch.
 func (w *writer) write(batch []*job) {
 	if err := w.gate.enter(w.stop); err != nil {
 		for _, j := range batch {
@@ -187,22 +232,32 @@ func (w *writer) write(batch []*job) {
 		}
 		return
 	}
+	w.run(batch)
+}
+
+// run runs a batch in one transaction, inside the gate, and leaves that. If the
+// transaction fails, nothing of it happened, and each job gets one of its own:
+// one must not fail with another.
+func (w *writer) run(batch []*job) {
 	begun := batch[:0]
 	for _, j := range batch {
 		if j.state.CompareAndSwap(jobQueued, jobBegun) {
 			begun = append(begun, j)
 		}
 	}
-	t, err := w.transact(begun)
+	var t *txn
+	var err error
+	if len(begun) > 0 {
+		t, err = w.transact(begun)
+	}
+	w.release(t)
 	if err != nil && len(begun) > 1 && !errors.Is(err, errUnknown) {
-		w.release(t)
 		for _, j := range begun {
 			j.state.Store(jobQueued)
 			w.write([]*job{j})
 		}
 		return
 	}
-	w.release(t)
 	for _, j := range begun {
 		j.done <- err
 	}
@@ -330,17 +385,24 @@ func (w *writer) discard() error {
 	return errors.Join(errs...)
 }
 
-// load reads the meta row at the first use in a transaction.
+// load reads the meta row, where no statement before has brought it along.
 func (t *txn) load() error {
 	if t.known {
 		return nil
 	}
 	r, err := t.first("SELECT token, revision, base, watched FROM meta")
-	if err != nil {
-		return err
+	if err == nil {
+		t.know(r)
+	}
+	return err
+}
+
+// know takes the meta row's columns, unless this transaction has newer ones.
+func (t *txn) know(r row) {
+	if t.known {
+		return
 	}
 	t.meta, t.known = meta{token: r.int(0), revision: r.int(1), base: r.int(2), watched: r.int(3)}, true
-	return nil
 }
 
 // finish writes meta back.
