@@ -166,7 +166,7 @@ func (c *Client) begin(ctx context.Context) (*session, error) {
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 	s := newSession(c)
-	sent := c.clock.now()
+	begun := c.clock.instant()
 	es, err := c.eng.Begin(ctx, engine.SessionOptions{TTL: c.opts.ttl, Lost: s.told})
 	if err != nil {
 		if c.ctx.Err() != nil {
@@ -174,7 +174,7 @@ func (c *Client) begin(ctx context.Context) (*session, error) {
 		}
 		return nil, classify(ctx, err)
 	}
-	s.start(es, sent)
+	s.start(es, begun)
 	c.mu.Lock()
 	closed := c.closed
 	if !closed {

@@ -2,6 +2,7 @@ package lockstep
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -37,7 +38,13 @@ func attach(ctx, base context.Context, in *link) (context.Context, context.Cance
 		bounded, free = context.WithDeadline(lc, d)
 	}
 	out, cancel := context.WithCancelCause(bounded)
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() {
+		// A deadline ends out by itself, as a deadline; cancelled from here it
+		// would look like somebody's decision.
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel(context.Cause(ctx))
+		}
+	})
 	return out, func() {
 		stop()
 		cancel(context.Canceled)

@@ -75,11 +75,15 @@ func checkTx(tx Tx, info engine.Info) error {
 	if err := checkText("commit id", tx.ID); err != nil {
 		return err
 	}
+	if n := len(tx.If) + len(tx.Put); info.MaxOps > 0 && n > info.MaxOps {
+		return invalidf("a commit of %d conditions and entries; this engine takes %d", n, info.MaxOps)
+	}
 	for _, cond := range tx.If {
 		if err := checkKey(cond.Key); err != nil {
 			return err
 		}
 	}
+	size := 0
 	written := make(map[string]struct{}, len(tx.Put))
 	for _, e := range tx.Put {
 		if err := checkKey(e.Key); err != nil {
@@ -89,12 +93,16 @@ func checkTx(tx Tx, info engine.Info) error {
 			return invalidf("key %.40q twice in one commit", e.Key)
 		}
 		written[e.Key] = struct{}{}
+		size += len(e.Key) + len(e.Value)
 		if e.Deleted {
 			continue
 		}
 		if err := checkValue(e.Value, info); err != nil {
 			return err
 		}
+	}
+	if info.MaxTx > 0 && size > info.MaxTx {
+		return invalidf("a commit of %d bytes; this engine takes %d", size, info.MaxTx)
 	}
 	return nil
 }

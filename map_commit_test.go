@@ -287,3 +287,14 @@ func TestCloseEndsWhatIsAsked(t *testing.T) {
 		}
 	})
 }
+
+func TestCommitOfMoreThanTheEngineTakesIsRefusedWithAReason(t *testing.T) {
+	s := newService(t)
+	c := s.over(&rig{Engine: s.s.Engine(), info: func(i *engine.Info) { i.MaxOps, i.MaxTx = 2, 10 }})
+	_, err := c.Map("m").Commit(t.Context(), lockstep.Tx{Put: []lockstep.Entry{{Key: "a"}, {Key: "b"}, {Key: "c"}}})
+	wantErr(t, err, lockstep.ErrInvalid)
+	_, err = c.Map("m").Put(t.Context(), "key", []byte("8 bytes."))
+	wantErr(t, err, lockstep.ErrInvalid)
+	_, err = c.Map("m").Commit(t.Context(), lockstep.Tx{Put: []lockstep.Entry{{Key: "a"}, {Key: "b"}}})
+	wantNo(t, err)
+}

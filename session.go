@@ -32,6 +32,7 @@ type session struct {
 	done  chan struct{}  // upkeep has returned
 
 	mu       sync.Mutex
+	asked    []instant // Begin and the newest renewals, when they were asked
 	window   time.Time // until when the session is proven, the margin taken off
 	leases   map[engine.ClaimID]*Lease
 	waiting  map[engine.ClaimID]*claim
@@ -50,15 +51,16 @@ func newSession(c *Client) *session {
 	return s
 }
 
-// start makes the session live; sent is when Begin was called. The engine may
+// start makes the session live; begun is when Begin was called. The engine may
 // have told of a loss before.
-func (s *session) start(es engine.Session, sent time.Time) {
+func (s *session) start(es engine.Session, begun instant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.es, s.ttl = es, es.TTL()
-	s.window = sent.Add(s.ttl - margin(s.ttl))
+	s.asked = []instant{begun}
+	s.window = begun.ours.Add(s.ttl - margin(s.ttl))
 	s.earliest = s.window
-	s.renewAt = sent.Add(s.ttl / 3)
+	s.renewAt = begun.ours.Add(s.ttl / 3)
 }
 
 // alive says whether a claim may still be made. A window that closed while this

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -73,9 +74,10 @@ func (s *session) retryIn(d time.Duration) {
 	s.renewAt = s.c.clock.now().Add(d)
 }
 
-// pause grows from a fiftieth to a tenth of the TTL: a window holds several tries.
+// pause doubles from a 500th of the TTL to a tenth: a window holds several tries,
+// and the first comes soon, for many a failure is a lost connection and no more.
 func pause(ttl time.Duration, failures int) time.Duration {
-	d := min(ttl/50<<min(failures-1, 3), ttl/10)
+	d := min(ttl/500<<min(failures-1, 6), ttl/10)
 	return d - rand.N(d/4+1)
 }
 
@@ -130,9 +132,9 @@ func (s *session) prolong(o outcome, now time.Time) bool {
 	if o.renewal.TTL > 0 {
 		s.ttl = o.renewal.TTL
 	}
-	proven := o.asked.ours
-	if !o.renewal.Proven.IsZero() {
-		proven = s.c.clock.foreign(o.renewal.Proven, o.asked)
+	proven, known := s.proven(o)
+	if !known {
+		return false
 	}
 	s.window = proven.Add(s.ttl - margin(s.ttl))
 	s.renewAt = o.asked.ours.Add(s.ttl/3 - rand.N(s.ttl/30))
@@ -154,6 +156,22 @@ func (s *session) prolong(o outcome, now time.Time) bool {
 	}
 	s.earliest = now // closeWindows looks at all of them and finds the next
 	return true
+}
+
+// proven is where the window runs from. An engine's own time may lie before this
+// renewal was asked: it is read with what was suspended up to the newest request
+// that is not younger, for time suspended since then must not be added.
+func (s *session) proven(o outcome) (time.Time, bool) {
+	s.asked = append(s.asked[max(0, len(s.asked)-7):], o.asked)
+	if o.renewal.Proven.IsZero() {
+		return o.asked.ours, true
+	}
+	for _, before := range slices.Backward(s.asked) {
+		if !before.raw.After(o.renewal.Proven) {
+			return s.c.clock.foreign(o.renewal.Proven, before), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // errTaken: the engine no longer has the claim: released by force, or forgotten.

@@ -223,6 +223,34 @@ func TestSuspendedTimeCounts(t *testing.T) {
 	wantErr(t, l.Err(), lockstep.ErrLost)
 }
 
+func TestTimeSuspendedAfterAnEarlierProofIsNotAddedToTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newService(t).rigged()
+		var asleep atomic.Int64
+		lockstep.SetSuspended(c, func() time.Duration { return time.Duration(asleep.Load()) })
+		start := time.Now()
+		renewed := make(chan struct{}, 1)
+		r.renew = func(ctx context.Context, cs []*engine.Claim, next renewFunc) (engine.Renewal, error) {
+			ren, err := next(ctx, cs)
+			ren.Proven = start // what this one proves is the request before it: Begin
+			select {
+			case renewed <- struct{}{}:
+			default:
+			}
+			return ren, err
+		}
+		l := lock(t, c.Mutex("n"))
+		const slept = ttl / 3
+		time.Sleep(time.Second)
+		asleep.Store(int64(slept)) // between Begin and the renewal
+		<-renewed
+		synctest.Wait()
+		if got, want := l.Until(), start.Add(ttl-lockstep.Margin(ttl)-slept); !got.Equal(want) {
+			t.Errorf("until %v after what was proven; want %v", got.Sub(start), want.Sub(start))
+		}
+	})
+}
+
 // stepped is t as it would read had the wall clock been stepped by d: the
 // monotonic reading stays. It writes what time.Time documents as its layout.
 func stepped(t time.Time, d time.Duration) time.Time {

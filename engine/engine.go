@@ -8,18 +8,21 @@ import (
 
 // Info is what an engine can do. It never changes.
 type Info struct {
-	Engine      string        // "memory", "file", "redis", …
-	FIFO        bool          // first come, first served (S7)
-	Store       bool          // Engine.Store is not nil
-	EveryChange bool          // Store.Watch merges nothing
-	EveryTerm   bool          // WatchLine merges nothing
-	Kinds       []Kind        // what Acquire takes
-	FixedTerm   bool          // Claim.Term is honoured
-	Pass        bool          // Session.Pass is honoured
-	TokenOrder  string        // "name" or "engine": among which grants tokens compare
-	MaxValue    int           // bytes; what Store.Commit takes
-	MaxOps      int           // entries and conditions of one commit; 0: no limit of its own
-	Straggle    time.Duration // how long a request may arrive after its caller gave up
+	Engine      string // "memory", "file", "redis", …
+	FIFO        bool   // first come, first served (S7)
+	Store       bool   // Engine.Store is not nil
+	EveryChange bool   // Store.Watch merges nothing
+	EveryTerm   bool   // WatchLine merges nothing
+	Kinds       []Kind // what Acquire takes
+	FixedTerm   bool   // Claim.Term is honoured
+	Pass        bool   // Session.Pass is honoured
+	TokenOrder  string // "name" or "engine": among which grants tokens compare
+	MaxValue    int    // bytes of one value
+	MaxTx       int    // bytes of one commit, keys and values; 0: no limit of its own
+	MaxOps      int    // entries and conditions of one commit; 0: no limit of its own
+	// Straggle is how long a request may arrive after its caller gave up; 0 only
+	// where a Release is carried out after every Acquire that was sent before it.
+	Straggle time.Duration
 	// Suspend: the engine's clock runs on while this machine is suspended, as
 	// that of every remote engine does. The core then counts that time as well.
 	Suspend bool
@@ -39,7 +42,8 @@ type Engine interface {
 
 	// Begin starts a session.
 	//
-	//  1. Make an identity that was never used before.
+	//  1. Make an identity that was never used before, or, where the engine
+	//     keeps nothing of a session but its claims, lean on their ids.
 	//  2. Have the engine forget it o.TTL after the last Renew that it saw. The
 	//     engine may grant another TTL and say so in Session.TTL.
 	//  3. Begin is the one call that is not repeated: a session whose reply was

@@ -19,8 +19,9 @@ var (
 
 	// ErrUnusable: the engine refused and changed nothing, and asking again will
 	// not help until somebody repairs what it stands on (no permission, a
-	// directory that is not writable, a corrupt or full store, a read-only
-	// server, a newer layout). The message says what would be right.
+	// directory that is not writable, a corrupt or full store, a newer layout).
+	// The message says what would be right. What heals by itself (a failover) is
+	// not it: that is left unknown.
 	ErrUnusable = errors.New("engine unusable")
 )
 

@@ -84,7 +84,10 @@ type Session interface {
 
 // Renewal is what a successful Renew found. What it does not list is renewed.
 type Renewal struct {
-	Proven time.Time     // the window runs from here; zero: from when Renew was called
+	// Proven is where the window runs from; zero: from when this Renew was
+	// called. It is a time on this process's clock with its monotonic reading,
+	// not before Begin was called, and may lie before this call (ZooKeeper).
+	Proven time.Time
 	TTL    time.Duration // of this reply; zero: Session.TTL()
 	Lost   []ClaimID     // gone, or another's
 	Unsure []ClaimID     // could not be asked (one master of a cluster is away)

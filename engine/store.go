@@ -9,11 +9,12 @@ import (
 // Revision rises with every commit to a map; 0: before everything.
 type Revision uint64
 
-// Stale is for how long a watch may be silent without knowing that nothing
-// changed. It is no session's TTL: a store knows of no session.
+// Stale is for how long a watch may be silent. It is no session's TTL: a store
+// knows of no session.
 const Stale = 10 * time.Second
 
-// Store is revisioned entries in named maps.
+// Store is revisioned entries in named maps. What its methods return belongs to
+// the caller; what they are given stays the caller's.
 type Store interface {
 	// List returns a whole map as it was at one revision (Full is set). Where
 	// Info.EveryChange is false an entry may be newer than that, never older.
@@ -43,10 +44,14 @@ type Store interface {
 	//     event is Full: the whole map as it is now. An `after` that the map has
 	//     not reached (the engine lost its data) is a gap.
 	//  2. One Event per commit (several may be one where Info.EveryChange is
-	//     false), deletions included, each revision once and rising (S9).
-	//  3. At the first interruption yield an error and end; likewise if it
-	//     cannot know for [Stale] that it is current. The core calls again.
-	//  4. An event without entries that is not Full says "still current".
+	//     false), deletions included, each revision once and rising (S9): that
+	//     of a deletion is greater than that of the entry it deletes.
+	//  3. At the first interruption yield an error and end: the core calls again.
+	//  4. While it is known that nothing changed, yield an event without entries
+	//     that is not Full, "still current", at least every [Stale]/3. It has the
+	//     revision of the event before. The core ends ctx after [Stale] of
+	//     silence and calls again: a connection that died without a word is
+	//     noticed here, once for all engines.
 	//
 	// The end of ctx ends it with ctx's error.
 	Watch(ctx context.Context, m string, after Revision) iter.Seq2[Event, error]
