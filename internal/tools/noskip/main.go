@@ -3,7 +3,9 @@
 // if a test was skipped, and says which and why.
 //
 // It prints what go test prints without -v: the output of tests that fail, and a
-// closing line for each package.
+// closing line for each package. Where a package fails, it also prints what other
+// tests said: a process that a test started may share its output, and then a
+// line of one test is taken for another's.
 package main
 
 import (
@@ -35,7 +37,7 @@ func run(args []string) (code int, err error) {
 	if err := cmd.Start(); err != nil {
 		return 1, err
 	}
-	r := report{out: os.Stdout, said: map[test]*strings.Builder{}}
+	r := newReport(os.Stdout)
 	readErr := r.read(stdout)
 	if _, err := io.Copy(io.Discard, stdout); err != nil {
 		readErr = errors.Join(readErr, err) // go test must never block on us
@@ -62,8 +64,13 @@ type test struct{ pkg, name string }
 // report prints what matters of a run.
 type report struct {
 	out     io.Writer
-	said    map[test]*strings.Builder // by tests that have not ended
+	said    map[test]string   // by tests that have not ended
+	passed  map[string]string // by a package's tests that passed
 	skipped []string
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, said: map[test]string{}, passed: map[string]string{}}
 }
 
 func (r *report) read(events io.Reader) error {
@@ -83,47 +90,56 @@ func (r *report) read(events io.Reader) error {
 }
 
 func (r *report) take(e event) error {
+	if e.Test == "" {
+		return r.takePackage(e)
+	}
 	id := test{e.Package, e.Test}
+	if e.Action == "output" {
+		r.said[id] += e.Output
+		return nil
+	}
+	said := withoutProgress(r.said[id])
+	switch e.Action {
+	case "fail":
+		delete(r.said, id)
+		return r.print(said)
+	case "pass":
+		delete(r.said, id)
+		r.passed[id.pkg] += said
+	case "skip":
+		delete(r.said, id)
+		r.skipped = append(r.skipped, id.pkg+" "+id.name+"\n"+said)
+	}
+	return nil
+}
+
+func (r *report) takePackage(e event) error {
 	switch {
-	case e.Action == "build-output", e.Action == "output" && e.Test == "" && e.Output != "PASS\n":
+	case e.Action == "build-output", e.Action == "output" && e.Output != "PASS\n":
 		return r.print(e.Output)
-	case e.Action == "output" && e.Test != "":
-		if r.said[id] == nil {
-			r.said[id] = &strings.Builder{}
-		}
-		r.said[id].WriteString(e.Output)
-	case e.Action == "fail" && e.Test == "":
-		return r.unfinished(e.Package)
+	case e.Action == "pass":
+		delete(r.passed, e.Package)
 	case e.Action == "fail":
-		return r.print(r.finish(id))
-	case e.Action == "skip" && e.Test != "":
-		r.skipped = append(r.skipped, fmt.Sprintf("%s %s\n", id.pkg, id.name)+withoutRun(r.finish(id)))
-	case e.Action == "pass" && e.Test != "":
-		r.finish(id)
+		return r.print(r.rest(e.Package))
 	}
 	return nil
 }
 
-// unfinished prints what tests said that a panic or a time-out cut off.
-func (r *report) unfinished(pkg string) error {
-	for id := range r.said {
-		if id.pkg != pkg {
-			continue
-		}
-		if err := r.print(r.finish(id)); err != nil {
-			return err
+// rest is what a failed package's tests said that has not been printed: those
+// that a panic or a time-out cut off, and those that passed.
+func (r *report) rest(pkg string) string {
+	var text strings.Builder
+	for id, said := range r.said {
+		if id.pkg == pkg {
+			text.WriteString(withoutProgress(said))
+			delete(r.said, id)
 		}
 	}
-	return nil
-}
-
-func (r *report) finish(id test) string {
-	said := r.said[id]
-	delete(r.said, id)
-	if said == nil {
-		return ""
+	if passed := r.passed[pkg]; passed != "" {
+		text.WriteString("-- said while tests passed:\n" + passed)
+		delete(r.passed, pkg)
 	}
-	return withoutRun(said.String())
+	return text.String()
 }
 
 func (r *report) print(text string) error {
@@ -131,11 +147,12 @@ func (r *report) print(text string) error {
 	return err
 }
 
-// withoutRun drops the lines that only -v, which -json implies, prints.
-func withoutRun(said string) string {
+// withoutProgress drops the lines that only -v, which -json implies, prints.
+func withoutProgress(said string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(said) {
-		if !strings.HasPrefix(strings.TrimSpace(line), "=== ") {
+		trimmed := strings.TrimSpace(line)
+		if !strings.HasPrefix(trimmed, "=== ") && !strings.HasPrefix(trimmed, "--- PASS") {
 			kept.WriteString(line)
 		}
 	}

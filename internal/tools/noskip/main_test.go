@@ -11,7 +11,7 @@ import (
 func read(t *testing.T, events ...string) (printed string, skipped []string) {
 	t.Helper()
 	var out strings.Builder
-	r := report{out: &out, said: map[test]*strings.Builder{}}
+	r := newReport(&out)
 	if err := r.read(strings.NewReader(strings.Join(events, "\n"))); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,8 @@ func TestAPackageWithoutTestsIsNotSkipped(t *testing.T) {
 
 func TestOnlyFailuresAndClosingLinesArePrinted(t *testing.T) {
 	printed, _ := read(t,
-		`{"Action":"output","Package":"p","Test":"TestGood","Output":"fine\n"}`,
+		`{"Action":"output","Package":"p","Test":"TestGood","Output":"=== RUN   TestGood\n"}`,
+		`{"Action":"output","Package":"p","Test":"TestGood","Output":"--- PASS: TestGood (0.00s)\n"}`,
 		`{"Action":"pass","Package":"p","Test":"TestGood"}`,
 		`{"Action":"output","Package":"p","Test":"TestBad","Output":"=== RUN   TestBad\n"}`,
 		`{"Action":"output","Package":"p","Test":"TestBad","Output":"--- FAIL: TestBad (0.00s)\n"}`,
@@ -58,5 +59,20 @@ func TestWhatAPanicCutOffIsPrinted(t *testing.T) {
 		`{"Action":"fail","Package":"p"}`)
 	if want := "panic: test timed out\n"; printed != want {
 		t.Errorf("printed %q, want %q", printed, want)
+	}
+}
+
+func TestWhatWasSaidByAnotherTestIsPrintedIfThePackageFails(t *testing.T) {
+	events := []string{
+		`{"Action":"output","Package":"p","Test":"TestGood","Output":"    bad_test.go:7: the reason\n"}`,
+		`{"Action":"output","Package":"p","Test":"TestGood","Output":"--- PASS: TestGood (0.00s)\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestGood"}`,
+	}
+	printed, _ := read(t, append(events, `{"Action":"fail","Package":"p"}`)...)
+	if want := "-- said while tests passed:\n    bad_test.go:7: the reason\n"; printed != want {
+		t.Errorf("printed %q, want %q", printed, want)
+	}
+	if printed, _ := read(t, append(events, `{"Action":"pass","Package":"p"}`)...); printed != "" {
+		t.Errorf("printed %q of a package that passed", printed)
 	}
 }
