@@ -152,7 +152,8 @@ func longestID(t TB, s *suite) {
 func infoIsConstant(t TB, s *suite) {
 	a := s.client(t)
 	i := a.engine.Info()
-	if i.Engine != s.info.Engine || i.FIFO != s.info.FIFO || i.Store != s.info.Store || i.MaxValue != s.info.MaxValue || i.TokenOrder != s.info.TokenOrder {
+	if i.Engine != s.info.Engine || i.FIFO != s.info.FIFO || i.Store != s.info.Store ||
+		i.MaxValue != s.info.MaxValue || i.TokenOrder != s.info.TokenOrder {
 		t.Errorf("one handle says %+v, another %+v", i, s.info)
 	}
 }

@@ -65,7 +65,7 @@ func lapsedPlaceGoes(t TB, s *suite) {
 func lapsed(t TB, s *suite) (a, b *client, lost, successor *engine.Claim) {
 	t.Helper()
 	a, b = s.lapsing(t), s.client(t)
-	lost, successor = mutex(a.name()), nil
+	lost = mutex(a.name())
 	a.acquire(lost)
 	next := b.enqueue(mutex(lost.Name))
 	a.lapse()

@@ -51,9 +51,7 @@ func againInLine(t TB, s *suite) {
 	a.release(holder)
 	doubted.granted()
 	behind.waits()
-	if l := a.line(name); !slices.Equal(ids(l.Holders), []engine.ClaimID{doubted.claim.ID}) || !slices.Equal(ids(l.Waiters), []engine.ClaimID{behind.claim.ID}) {
-		t.Errorf("%s: the claim is there more than once", showLine(l))
-	}
+	a.wantLine("the claim is there once", name, claimIDs{doubted.claim.ID}, claimIDs{behind.claim.ID})
 }
 
 func againGranted(t TB, s *suite) {

@@ -57,11 +57,13 @@ func (s *Service) Engine() *Engine {
 }
 
 // EndSession makes the service forget a session of one of its engines now, as if
-// its TTL had run out.
+// its TTL had run out. One of another kind of engine is left alone.
 func (s *Service) EndSession(session engine.Session) {
 	s.lock()
 	defer s.unlock()
-	session.(*Session).expire()
+	if own, ok := session.(*Session); ok {
+		own.expire()
+	}
 }
 
 // Forget loses all data: sessions, claims, maps, and which commits were made.

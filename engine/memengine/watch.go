@@ -2,6 +2,7 @@ package memengine
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sort"
@@ -28,14 +29,30 @@ func (s store) Watch(ctx context.Context, name string, after engine.Revision) it
 				}
 			}
 			if len(events) == 0 {
-				if err := s.sleep(ctx, bell); err != nil {
+				current, err := s.listen(ctx, bell)
+				if err != nil {
 					yield(engine.Event{}, err)
+					return
+				}
+				if current && !yield(engine.Event{Revision: after}, nil) {
 					return
 				}
 			}
 			events, bell = s.service.look(m, after, false)
 		}
 	}
+}
+
+// listen waits for the bell, and says after a while that it has not rung: what
+// was shown is still current.
+func (s store) listen(ctx context.Context, bell <-chan struct{}) (current bool, err error) {
+	quiet, cancel := context.WithTimeout(ctx, engine.Stale/3)
+	defer cancel()
+	err = s.sleep(quiet, bell)
+	if quiet.Err() != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return true, nil
+	}
+	return false, err
 }
 
 // watchMap keeps the map from being forgotten while it is watched.
