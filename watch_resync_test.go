@@ -171,3 +171,41 @@ func TestWholeMapAtTheSameStateTellsNothing(t *testing.T) {
 		w.want()
 	})
 }
+
+// A connection that died without a word: the engine shows nothing any more, and
+// no error either.
+func TestSilentWatchIsBegunAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		c, sh := s.shelved()
+		sh.watch = func(ctx context.Context, _ engine.Revision) iter.Seq2[engine.Event, error] {
+			return func(yield func(engine.Event, error) bool) {
+				if yield(engine.Event{Full: true}, nil) {
+					<-ctx.Done()
+					yield(engine.Event{}, ctx.Err())
+				}
+			}
+		}
+		w := watch(t, c.Map("m").Watch(t.Context()))
+		w.want("none@0 snapshot synced")
+		sh.set(func() { sh.watch = nil })
+		put(t, s.client().Map("m"), "a", "1")
+		time.Sleep(engine.Stale + ttl/10)
+		if got := w.take(); len(got) != 1 || got[0].Key != "a" {
+			t.Fatalf("after the silence it yielded %v", got)
+		}
+	})
+}
+
+func TestQuietWatchIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, sh := newService(t).shelved()
+		w := watch(t, c.Map("m").Watch(t.Context()))
+		w.want("none@0 snapshot synced")
+		time.Sleep(100 * engine.Stale)
+		w.want()
+		if begun, _ := sh.counts(); begun != 1 {
+			t.Fatalf("%d watches were begun; the engine says that nothing changed", begun)
+		}
+	})
+}

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -157,13 +159,24 @@ func permanent(err error) bool {
 
 var errWatchEnded = errors.New("the engine's watch ended without an error")
 
-// watch follows the engine from where the mirror is to the first error, and says
-// whether anything was shown before.
+var errSilent = fmt.Errorf("the engine's watch was silent for %v", engine.Stale)
+
+// watch follows the engine from where the mirror is to the first error, or until
+// it is silent for too long: a connection can die without a word. It says whether
+// anything was shown before.
 func (u *upstream) watch(ctx context.Context) (shown bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(engine.Stale, func() { cancel(errSilent) })
+	defer silence.Stop()
 	for ev, err := range u.store.Watch(ctx, u.name, u.reached()) {
+		if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+			return shown, cause
+		}
 		if err != nil {
 			return shown, err
 		}
+		silence.Reset(engine.Stale)
 		shown = true
 		u.take(ev)
 	}

@@ -61,8 +61,11 @@ func (s *session) release(ctx context.Context, cl *claim) error {
 	return s.c.await(ctx, s.withdraw(cl))
 }
 
-// await waits for the background, or the caller's context.
+// await waits for the background, or the caller's context, whose end comes first.
 func (c *Client) await(ctx context.Context, gone <-chan struct{}) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
 	select {
 	case <-gone:
 		return nil

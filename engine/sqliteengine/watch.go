@@ -3,6 +3,7 @@ package sqliteengine
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -20,6 +21,7 @@ func (s store) Watch(ctx context.Context, m string, after engine.Revision) iter.
 			return
 		}
 		defer s.wait.unwatch(ctx, w)
+		told := time.Now()
 		for {
 			events, err := s.since(ctx, m, after)
 			if err != nil {
@@ -33,9 +35,16 @@ func (s store) Watch(ctx context.Context, m string, after engine.Revision) iter.
 				after = event.Revision
 			}
 			if len(events) > 0 {
+				told = time.Now()
 				continue
 			}
-			if err := w.sleep(ctx, 0); err != nil {
+			if time.Since(told) >= engine.Stale/3 { // it was just read: still current
+				if !yield(engine.Event{Revision: after}, nil) {
+					return
+				}
+				told = time.Now()
+			}
+			if err := w.sleep(ctx, engine.Stale/3); err != nil {
 				yield(engine.Event{}, err)
 				return
 			}
