@@ -289,7 +289,7 @@ func extendedCode(err error) int {
 
 func isBusy(err error) bool {
 	c := code(err)
-	return c == lib.SQLITE_BUSY || c == lib.SQLITE_LOCKED
+	return c == lib.SQLITE_BUSY || c == lib.SQLITE_LOCKED || c == lib.SQLITE_PROTOCOL
 }
 
 // explain turns an error of SQLite into what the caller can act on. The

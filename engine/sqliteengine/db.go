@@ -37,7 +37,6 @@ func prepareDB(d dir, clk clock, boot string, alone func() (bool, error)) error 
 	if err := os.Chmod(d.db(), 0o600); err != nil {
 		return errors.Join(err, c.close())
 	}
-	giveToOwner(d.String(), d.db())
 	return errors.Join(prepareWith(c, d, clk, boot, alone), c.close())
 }
 

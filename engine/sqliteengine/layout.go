@@ -43,7 +43,7 @@ func makeDir(path string) (dir, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %s: %w", engine.ErrInvalid, path, err)
 	}
-	if err := os.MkdirAll(abs, 0o700); err != nil {
+	if err := makeDurably(abs); err != nil {
 		return "", unusableDir(abs, err)
 	}
 	// One directory has one name: watches are told by path (bell.go).
@@ -59,9 +59,24 @@ func makeDir(path string) (dir, error) {
 		if err := os.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", unusableDir(abs, err)
 		}
-		giveToOwner(abs, sub)
 	}
 	return d, nil
+}
+
+// makeDurably is MkdirAll, and whatever it made is still there after a power
+// cut: what users store is durable, so its directory must be.
+func makeDurably(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(path)
+	if err := makeDurably(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 // check refuses a directory that others may write in, that is something else's,
@@ -74,8 +89,8 @@ func (d dir) check() error {
 	if !info.IsDir() {
 		return fmt.Errorf("%w: %s is not a directory; the engine wants one of its own", engine.ErrInvalid, d)
 	}
-	if !private(info.Mode()) {
-		return fmt.Errorf("%w: %s may be written by others (%v); chmod 700 it", engine.ErrUnusable, d, info.Mode().Perm())
+	if why := shared(info); why != "" {
+		return fmt.Errorf("%w: %s %s", engine.ErrUnusable, d, why)
 	}
 	if err := checkFileSystem(d.String()); err != nil {
 		return err
@@ -123,10 +138,5 @@ func (d dir) explainFile(err error) error {
 
 // openFile opens one of the engine's own small files, making it if need be.
 func (d dir) openFile(path string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	giveToOwner(d.String(), path)
-	return f, nil
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, 0o600)
 }

@@ -90,7 +90,7 @@ func (t *txn) lives(session int64) (bool, error) {
 // name is held is told the truth.
 func (t *txn) enterHeld(s *Session, c *engine.Claim) (entered, error) {
 	t.alive[s.id] = true // enter has just looked
-	l, err := t.sweepLine(c.Name)
+	l, err := t.sweepLine(c)
 	switch {
 	case err != nil:
 		return entered{}, err
@@ -243,14 +243,24 @@ func (t *txn) grant(name string, w waiter) error {
 	return err
 }
 
-// sweepLine removes from a line what has ended without anybody noticing: terms
-// that are over, and everything of sessions that are dead.
-func (t *txn) sweepLine(name string) (lineState, error) {
+// sweepLine removes from a line what is in a claim's way and has ended without
+// anybody noticing: terms that are over, and everything of holders whose sessions
+// are dead. A dead waiter is found when its turn comes; only where the whole line
+// must be gone, as it is of another kind, is everybody looked at.
+func (t *txn) sweepLine(c *engine.Claim) (lineState, error) {
 	if err := t.endTerms(); err != nil {
 		return lineState{}, err
 	}
+	l, err := t.lineState(c.Name)
+	if err != nil {
+		return lineState{}, err
+	}
+	least := int64(1) // of the tokens to look at
+	if !l.agrees(c) {
+		least = 0
+	}
 	var dead []int64
-	for r, err := range t.query("SELECT DISTINCT session FROM claims WHERE name = ? AND session > 0", name) {
+	for r, err := range t.query("SELECT DISTINCT session FROM claims WHERE name = ? AND session > 0 AND token >= ?", c.Name, least) {
 		if err != nil {
 			return lineState{}, err
 		}
@@ -266,7 +276,7 @@ func (t *txn) sweepLine(name string) (lineState, error) {
 	if err := t.settleAll(); err != nil {
 		return lineState{}, err
 	}
-	return t.lineState(name)
+	return t.lineState(c.Name)
 }
 
 // endTerms removes every claim whose term is over.

@@ -60,6 +60,17 @@ func TestOpenRefusesADirectoryThatOthersWriteIn(t *testing.T) {
 	refused(t, dir, engine.ErrUnusable, "chmod 700")
 }
 
+func TestOpenRefusesADirectoryOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, engine.ErrUnusable, "belongs to user 65534")
+}
+
 func TestOpenRefusesADamagedDatabase(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "lockstep.db"), []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {

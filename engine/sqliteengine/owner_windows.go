@@ -2,8 +2,9 @@ package sqliteengine
 
 import "io/fs"
 
-// private: permissions of Windows are not in the mode; the user's profile,
-// where the default directory is, is private by itself.
-func private(fs.FileMode) bool { return true }
+// shared: permissions of Windows are not in the mode. The user's profile, where
+// the default directory is, is private by itself.
+func shared(fs.FileInfo) string { return "" }
 
-func giveToOwner(string, string) {}
+// syncDir: Windows has no such thing.
+func syncDir(string) error { return nil }

@@ -294,11 +294,8 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 	for _, j := range jobs {
 		durable = durable || j.durable
 	}
-	c, err := w.conn(durable)
+	c, err := w.begin(durable)
 	if err != nil {
-		return nil, w.e.dir.explain(err)
-	}
-	if err := w.begin(c); err != nil {
 		return nil, w.fail(c, err)
 	}
 	t := &txn{conn: c, e: w.e, now: w.e.clock.mono(), alive: make(map[int64]bool), rings: make(map[int64]struct{})}
@@ -321,21 +318,32 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 	return t, nil
 }
 
-// begin waits while SQLite says busy. Inside the gate nobody else writes: it is
-// somebody who recovers a dead process's log, for a moment.
-func (w *writer) begin(c *conn) error {
+// begin opens the transaction, and waits while SQLite says busy. Inside the gate
+// nobody else writes: it is somebody who recovers a dead process's log, or the
+// last one's farewell, for a moment.
+func (w *writer) begin(durable bool) (*conn, error) {
 	for {
-		_, err := c.exec("BEGIN IMMEDIATE")
+		c, err := w.conn(durable)
+		if err == nil {
+			_, err = c.exec("BEGIN IMMEDIATE")
+		}
 		if !isBusy(err) {
-			return err
+			return c, err
 		}
 		select {
 		case <-w.stop:
-			return errStopped
+			return c, errStopped
 		default:
 		}
 	}
 }
+
+// The log is carried over to the database after so many pages; a rarer pause to
+// do it is a longer one. A log that a great commit blew up is cut again.
+const (
+	checkpointPages = 4000    // 4 MB
+	maxIdleLog      = 8 << 20 // bytes
+)
 
 // conn opens the connection on its first use, and after a failure.
 func (w *writer) conn(durable bool) (*conn, error) {
@@ -344,7 +352,8 @@ func (w *writer) conn(durable bool) (*conn, error) {
 		c, sync = &w.store, "FULL"
 	}
 	if *c == nil {
-		opened, err := openConn(w.e.dir.db(), "synchronous="+sync)
+		opened, err := openConn(w.e.dir.db(), "synchronous="+sync,
+			fmt.Sprintf("wal_autocheckpoint=%d", checkpointPages), fmt.Sprintf("journal_size_limit=%d", maxIdleLog))
 		if err != nil {
 			return nil, err
 		}
@@ -356,7 +365,9 @@ func (w *writer) conn(durable bool) (*conn, error) {
 // fail undoes a transaction. A connection that met an error is not used again:
 // the next job opens another, and meets the disk as it is then.
 func (w *writer) fail(c *conn, err error) error {
-	_, _ = c.exec("ROLLBACK") // SQLite may have done it by itself
+	if c != nil {
+		_, _ = c.exec("ROLLBACK") // SQLite may have done it by itself
+	}
 	_ = w.discard()
 	if errors.Is(err, errStopped) {
 		return engine.ErrClosed
