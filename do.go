@@ -29,7 +29,7 @@ func (c *Client) do(ctx context.Context, g guard, f func(context.Context) error)
 			err = errors.Join(err, lost)
 		case errors.Is(released, ErrLost):
 			err = errors.Join(err, released)
-		case released != nil:
+		case released != nil && ctx.Err() == nil:
 			c.opts.log.Warn("lockstep: the lock is given back in the background", "error", released)
 		}
 	}()
