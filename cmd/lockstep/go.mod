@@ -3,6 +3,7 @@ module github.com/lockstep-go/lockstep/cmd/lockstep
 go 1.26.0
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/lockstep-go/lockstep v0.0.0
 	github.com/lockstep-go/lockstep/engine/sqliteengine v0.0.0
 	github.com/spf13/cobra v1.10.2

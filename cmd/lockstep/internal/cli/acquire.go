@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
 )
 
 // held is what the command holds: one lease or several.
@@ -104,12 +105,28 @@ func (a *app) acquireAgain(ctx context.Context, c *lockstep.Client, j *job, w *w
 			opts = append(opts, lockstep.WithWait(max(left, time.Nanosecond)))
 			try = left <= 0
 		}
+		start := time.Now()
 		h, err := j.take(ctx, c, try, opts)
-		if !errors.Is(err, lockstep.ErrLost) || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || !lostPlace(ctx, c, j.names[0], err, time.Since(start)) {
 			return h, err
 		}
 		a.note("the place in line was lost; waiting again")
 	}
+}
+
+// lostPlace tells a waiter that was suspended from an engine that is gone: both had
+// no answer for a TTL, but now the engine answers.
+func lostPlace(ctx context.Context, c *lockstep.Client, name string, err error, waited time.Duration) bool {
+	if errors.Is(err, lockstep.ErrLost) {
+		return true
+	}
+	if !errors.Is(err, lockstep.ErrUnavailable) || errors.Is(err, engine.ErrUnusable) || waited < c.TTL()/2 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.TTL())
+	defer cancel()
+	_, err = c.Line(ctx, name)
+	return err == nil
 }
 
 // take asks for the locks once.

@@ -76,7 +76,6 @@ func (a *app) lockCommand() *cobra.Command {
 	fl.Var(&f.ttl, "ttl", "`duration` after which others take the lock of a host that is gone (default 10s)")
 	fl.StringVarP(&f.script, "command", "c", "", "run this `string` in /bin/sh in place of COMMAND")
 	fl.StringVar(&f.note, "note", "", "what others see of this holder (default: host, process id and command)")
-	cmd.MarkFlagsMutuallyExclusive("shared", "exclusive", "slots")
 	return cmd
 }
 
@@ -107,6 +106,8 @@ func (f *lockFlags) job(cmd *cobra.Command, args []string) (*job, error) {
 		return nil, usage("no command: lockstep lock %s -- COMMAND", j.names[0])
 	case f.conflict < 0 || f.conflict > 255:
 		return nil, usage("--conflict-exit-code %d: an exit code is 0 to 255", f.conflict)
+	case f.shared && f.exclusive, f.shared && f.slots != 0, f.exclusive && f.slots != 0:
+		return nil, usage("--shared, --exclusive and --slots: a lock is one of them")
 	case cmd.Flags().Changed("slots") && f.slots < 1:
 		return nil, usage("--slots %d: at least 1", f.slots)
 	}
@@ -144,7 +145,7 @@ func (a *app) lock(ctx context.Context, j *job) error {
 		result, err = a.run(ctx, c, j, h, signals)
 		return err
 	}, opts...)
-	if result.Interrupted && err == nil {
+	if result.Interrupted {
 		interruptGroup()
 	}
 	return err

@@ -95,15 +95,18 @@ func (a *app) target(raw string) (engine.Target, error) {
 	if t.Password != "" {
 		a.warn("a password in the engine's URL is seen by everybody on this host: put it into --password-file or " + envPassword)
 	}
-	password, err := a.password()
+	password, err := a.password(t.Scheme)
 	if password != "" {
 		t.Password = password
 	}
 	return t, err
 }
 
-func (a *app) password() (string, error) {
+func (a *app) password(scheme string) (string, error) {
 	if a.passwordFile == "" {
+		if scheme == "file" { // what is in the environment is for an engine that has passwords
+			return "", nil
+		}
 		return os.Getenv(envPassword), nil
 	}
 	content, err := os.ReadFile(a.passwordFile)

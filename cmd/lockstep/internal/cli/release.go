@@ -15,7 +15,10 @@ import (
 
 const releaseHelp = `Ends the claims of whoever holds NAME, and lets the next in. The holder learns of
 it at its next renewal only: until then two may act, and nothing but tokens
-protects what they write. Asks first; --yes does not.`
+protects what they write. Asks first; --yes does not.
+
+With --id it ends one claim of several. A waiter that is ended so queues again, at
+the end of the line.`
 
 func (a *app) releaseCommand() *cobra.Command {
 	var force, yes bool

@@ -48,8 +48,13 @@ func (a *app) watchCommand() *cobra.Command {
 }
 
 func (a *app) watch(ctx context.Context, name string, argv []string) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // ends with the process
+		stop(interrupted(<-signals))
+	}()
 	show := func(ch lockstep.Change) error { return a.printChange(name, ch) }
 	if len(argv) > 0 {
 		show = func(ch lockstep.Change) error { return a.runChange(ctx, name, ch, argv) }
@@ -66,7 +71,7 @@ func (a *app) watch(ctx context.Context, name string, argv []string) error {
 		return nil
 	})
 	if ctx.Err() != nil { // asked to end
-		return quit(128 + int(syscall.SIGINT))
+		return context.Cause(ctx)
 	}
 	return err
 }

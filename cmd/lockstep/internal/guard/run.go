@@ -117,7 +117,7 @@ func receive(from *os.File, to chan<- report) {
 // supervise passes news between the lock, the terminal, the user and the guardian
 // until the group is gone.
 func (r *run) supervise() {
-	moved := time.NewTicker(max(r.c.TTL/10, 20*time.Millisecond))
+	moved := time.NewTicker(min(max(r.c.TTL/10, 20*time.Millisecond), time.Second))
 	defer moved.Stop()
 	giveUp := time.NewTimer(r.untilGiveUp())
 	defer giveUp.Stop()
@@ -151,6 +151,9 @@ func (r *run) supervise() {
 		case <-moved.C:
 			if r.news() && !r.lost {
 				giveUp.Reset(r.untilGiveUp())
+			}
+			if !r.front.Lent() { // a shell's fg of a job that runs tells nobody
+				r.lend()
 			}
 		case <-giveUp.C:
 			r.takeOver(WindowClosed)

@@ -1,0 +1,380 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The tests run the real binary, built once, with the race detector where they have
+// it. The test binary itself is the child where sh is not enough.
+
+// lockstepBinary is the built command.
+var lockstepBinary string
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "child" {
+		playChild(os.Args[2:])
+	}
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "lockstep-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // a test runs it as another user
+		panic(err)
+	}
+	lockstepBinary = filepath.Join(dir, "lockstep")
+	args := []string{"build", "-o", lockstepBinary}
+	if raceBuild {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go %v: %v: %s", args, err, out))
+	}
+	for _, name := range []string{"LOCKSTEP_NAME", "LOCKSTEP_TOKEN", "LOCKSTEP_URL", "LOCKSTEP_PASSWORD"} {
+		_ = os.Unsetenv(name)
+	}
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else each process ends a second late
+	return m.Run()
+}
+
+// playChild says who it is, then stamps the clock into a file until it is ended.
+// Words: "stubborn" (deaf to TERM), "parent" (starts another like itself).
+func playChild(words []string) {
+	dir := words[0]
+	for i, w := range words[1:] {
+		switch w {
+		case "stubborn":
+			signal.Ignore(unix.SIGTERM)
+		case "parent":
+			other := exec.Command(os.Args[0], append([]string{"child", dir}, words[i+2:]...)...)
+			other.Stdout = os.Stdout
+			must(other.Start())
+		}
+	}
+	stamps, err := os.OpenFile(filepath.Join(dir, "stamps."+strconv.Itoa(os.Getpid())), os.O_CREATE|os.O_WRONLY, 0o600)
+	must(err)
+	fmt.Println(os.Getpid(), os.Getppid())
+	for {
+		_, _ = stamps.WriteAt(fmt.Appendf(nil, "%020d", monotonic()), 0)
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// monotonic is the clock that all processes of a test share, in nanoseconds.
+func monotonic() int64 {
+	var ts unix.Timespec
+	must(unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts))
+	return ts.Nano()
+}
+
+// hang is a guard against hanging, never a measure of speed.
+const hang = 30 * time.Second
+
+// world is one engine directory with the commands that a test runs on it.
+type world struct {
+	t   *testing.T
+	dir string // for the test's own files
+	url string
+	env []string // added to every command's
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	return &world{t: t, dir: dir, url: "file://" + filepath.Join(dir, "engine")}
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) write(name, content string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path(name), []byte(content), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) read(name string) string {
+	w.t.Helper()
+	content, err := os.ReadFile(w.path(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(content)
+}
+
+// process is one running lockstep.
+type process struct {
+	w        *world
+	cmd      *exec.Cmd
+	out, err *output
+	done     chan struct{}
+	code     int
+	hung     bool
+}
+
+// start starts lockstep. What hangs is killed, and the test then sees it.
+func (w *world) start(args ...string) *process { return w.startWith(nil, args...) }
+
+func (w *world) startWith(change func(*exec.Cmd), args ...string) *process {
+	w.t.Helper()
+	p := &process{w: w, out: newOutput(), err: newOutput(), done: make(chan struct{})}
+	p.cmd = exec.Command(lockstepBinary, args...)
+	p.cmd.Env = append(append(os.Environ(), "LOCKSTEP_URL="+w.url), w.env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	p.cmd.WaitDelay = hang
+	if change != nil {
+		change(p.cmd)
+	}
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	stuck := time.AfterFunc(hang, func() { _ = p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.done)
+		err := p.cmd.Wait()
+		p.hung = !stuck.Stop()
+		p.code = p.cmd.ProcessState.ExitCode()
+		if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() {
+			p.code = -int(st.Signal())
+		}
+		if err != nil && !errors.As(err, new(*exec.ExitError)) {
+			p.code = -1000
+		}
+		p.out.close()
+	}()
+	w.t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(unix.SIGCONT)
+		_ = p.cmd.Process.Kill()
+		if <-p.done; p.hung {
+			w.t.Errorf("%v hung", args)
+		}
+	})
+	return p
+}
+
+// run runs lockstep to its end.
+func (w *world) run(args ...string) (code int, out, err string) {
+	w.t.Helper()
+	p := w.start(args...)
+	return p.wait(), p.out.String(), p.err.String()
+}
+
+// expect runs lockstep, which has to end with this code.
+func (w *world) expect(code int, args ...string) (out, err string) {
+	w.t.Helper()
+	got, out, err := w.run(args...)
+	if got != code {
+		w.t.Fatalf("lockstep %q ended with %d, not %d\n%s%s", args, got, code, out, err)
+	}
+	return out, err
+}
+
+func (p *process) wait() int {
+	p.w.t.Helper()
+	<-p.done
+	return p.code
+}
+
+func (p *process) signal(s unix.Signal) {
+	p.w.t.Helper()
+	if err := unix.Kill(p.cmd.Process.Pid, s); err != nil {
+		p.w.t.Fatal(err)
+	}
+}
+
+// line is the next line of standard output.
+func (p *process) line() string {
+	p.w.t.Helper()
+	text, ok := p.out.line()
+	if !ok {
+		p.w.t.Fatalf("it ended with %d and no line more: %s", p.wait(), p.err)
+	}
+	return text
+}
+
+// kid is a played child as the test sees it.
+type kid struct {
+	w         *world
+	pid, ppid int
+}
+
+// holding starts a lockstep whose command is n played children, and waits for them.
+func (w *world) holding(n int, flags []string, words ...string) (p *process, kids []kid) {
+	w.t.Helper()
+	args := append([]string{"lock"}, flags...)
+	p = w.start(append(append(args, "n", "--", os.Args[0], "child", w.dir), words...)...)
+	for range n {
+		k := kid{w: w}
+		if _, err := fmt.Sscan(p.line(), &k.pid, &k.ppid); err != nil {
+			w.t.Fatal(err)
+		}
+		kids = append(kids, k)
+		w.t.Cleanup(func() { _ = unix.Kill(k.pid, unix.SIGKILL) })
+	}
+	return p, kids
+}
+
+// leader and guardian are found by who is whose parent: the guardian is the only
+// child that lockstep has.
+func guardianOf(t *testing.T, p *process, kids []kid) int {
+	t.Helper()
+	for _, k := range kids {
+		if parent := parentOf(t, k.ppid); parent == p.cmd.Process.Pid {
+			return k.ppid
+		}
+	}
+	t.Fatal("no guardian")
+	return 0
+}
+
+func parentOf(t *testing.T, pid int) int {
+	t.Helper()
+	out, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// lastStamp is when the child last ran.
+func (k kid) lastStamp() int64 {
+	n, err := strconv.ParseInt(strings.TrimLeft(k.w.read("stamps."+strconv.Itoa(k.pid)), "0"), 10, 64)
+	if err != nil {
+		k.w.t.Fatal(err)
+	}
+	return n
+}
+
+func (k kid) running() bool {
+	if unix.Kill(k.pid, 0) == unix.ESRCH {
+		return false
+	}
+	out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(k.pid)).Output()
+	return len(out) > 0 && out[0] != 'Z'
+}
+
+// await waits for what must come.
+func (w *world) await(done func() bool, what string) {
+	w.t.Helper()
+	for end := time.Now().Add(hang); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// line is what status --json says of a name.
+type line struct {
+	Kind    string
+	Holders []place
+	Waiters []place
+}
+
+type place struct {
+	ID, Note, Token string
+}
+
+func (w *world) line(name string) line {
+	w.t.Helper()
+	out, _ := w.expect(0, "status", "--json", name)
+	var l line
+	if err := json.Unmarshal([]byte(out), &l); err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	return l
+}
+
+func (w *world) awaitWaiters(name string, n int) {
+	w.t.Helper()
+	w.await(func() bool { return len(w.line(name).Waiters) == n }, fmt.Sprintf("%d waiters for %s", n, name))
+}
+
+// output is what a process writes, to be read as it comes or as a whole.
+type output struct {
+	all  bytes.Buffer
+	next bytes.Buffer
+	mu   chan struct{} // holds one element: a lock that a select may wait for
+	more chan struct{} // closed and replaced at each write
+	shut bool
+}
+
+func newOutput() *output {
+	o := &output{mu: make(chan struct{}, 1), more: make(chan struct{})}
+	o.mu <- struct{}{}
+	return o
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	<-o.mu
+	defer func() { o.mu <- struct{}{} }()
+	o.all.Write(p)
+	o.next.Write(p)
+	close(o.more)
+	o.more = make(chan struct{})
+	return len(p), nil
+}
+
+func (o *output) close() {
+	<-o.mu
+	defer func() { o.mu <- struct{}{} }()
+	o.shut = true
+	close(o.more)
+	o.more = make(chan struct{})
+}
+
+// line waits for the next whole line; false: there is none.
+func (o *output) line() (string, bool) {
+	for {
+		<-o.mu
+		if bytes.IndexByte(o.next.Bytes(), '\n') >= 0 {
+			text, _ := o.next.ReadString('\n')
+			o.mu <- struct{}{}
+			return strings.TrimSuffix(text, "\n"), true
+		}
+		more, shut := o.more, o.shut
+		o.mu <- struct{}{}
+		if shut {
+			return "", false
+		}
+		<-more
+	}
+}
+
+func (o *output) String() string {
+	<-o.mu
+	defer func() { o.mu <- struct{}{} }()
+	return o.all.String()
+}
+
+var _ io.Writer = (*output)(nil)
