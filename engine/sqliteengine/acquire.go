@@ -1,6 +1,7 @@
 package sqliteengine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -18,15 +19,11 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (eng
 		return engine.Grant{}, err
 	}
 	e, err := s.enter(ctx, c, again)
-	switch {
-	case err != nil:
+	if err == nil && e.waits() {
+		e, err = s.e.wait.await(ctx, s, c)
+	}
+	if err = cmp.Or(err, e.err); err != nil {
 		return engine.Grant{}, err
-	case e.err != nil:
-		return engine.Grant{}, e.err
-	case e.token == 0:
-		if e, err = s.e.wait.await(ctx, s, c); err != nil {
-			return engine.Grant{}, err
-		}
 	}
 	return s.report(c, e)
 }

@@ -21,7 +21,7 @@ func (e *Engine) ring(bells map[int64]struct{}) {
 	binary.LittleEndian.PutUint64(now[:], uint64(e.clock.mono()))
 	for bell := range bells {
 		if bell == e.bell {
-			e.wait.wake()
+			e.wait.ring()
 			continue
 		}
 		if err := write(e.dir.bell(bell), now[:]); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -280,8 +280,7 @@ func (c *conn) first(sql string, args ...any) (row, error) {
 func code(err error) int { return extendedCode(err) & 0xff }
 
 func extendedCode(err error) int {
-	var e *sqliteError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sqliteError](err); ok {
 		return e.code
 	}
 	return 0

@@ -85,7 +85,7 @@ func TestOpenRefusesAReadOnlyFileSystem(t *testing.T) {
 // has another user's permissions, and ends with the goroutine.
 func TestOpenRefusesADirectoryWithoutPermission(t *testing.T) {
 	const nobody = 65534
-	dir, err := os.MkdirTemp("", "readonly")
+	dir, err := os.MkdirTemp("", "readonly") //nolint:usetesting // whose directories are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,8 @@ func targetPath(t engine.Target) (string, error) {
 	}
 	switch {
 	case len(t.Hosts) > 0:
-		return "", fmt.Errorf("%w: file: takes no host; a directory is file:///%s/… with three slashes, or file:dir", engine.ErrInvalid, strings.Join(t.Hosts, ","))
+		return "", fmt.Errorf("%w: file: takes no host; a directory is file:///%s/… with three slashes, or file:dir",
+			engine.ErrInvalid, strings.Join(t.Hosts, ","))
 	case t.User != "" || t.Password != "":
 		return "", fmt.Errorf("%w: file: takes no user or password", engine.ErrInvalid)
 	case t.Path == "" || t.Path == "/":

@@ -180,9 +180,12 @@ func (l *logBook) option() Option { return WithLogger(slog.New(slog.NewTextHandl
 func ours() int {
 	buf := make([]byte, 1<<20)
 	n := 0
-	for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(stack, "sqliteengine.(*writer)") || strings.Contains(stack, "sqliteengine.(*waitRoom)") || strings.Contains(stack, "sqliteengine.hear") {
-			n++
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		for _, mine := range []string{"sqliteengine.(*writer)", "sqliteengine.(*waitRoom)", "sqliteengine.hear"} {
+			if strings.Contains(stack, mine) {
+				n++
+				break
+			}
 		}
 	}
 	return n

@@ -47,11 +47,11 @@ func makeDir(path string) (dir, error) {
 		return "", unusableDir(abs, err)
 	}
 	// One directory has one name: watches are told by path (bell.go).
-	real, err := filepath.EvalSymlinks(abs)
+	whole, err := filepath.EvalSymlinks(abs)
 	if err != nil {
 		return "", unusableDir(abs, err)
 	}
-	d := dir(real)
+	d := dir(whole)
 	if err := d.check(); err != nil {
 		return "", err
 	}

@@ -1,10 +1,6 @@
 package sqliteengine
 
-import (
-	"fmt"
-
-	"github.com/lockstep-go/lockstep/engine"
-)
+import "github.com/lockstep-go/lockstep/engine"
 
 // A line is the claims of one name in the order of seq. Those granted are its
 // longest prefix whose shares fit the limit, so they stand before all that wait.
@@ -40,120 +36,6 @@ func (l lineState) takes(c *engine.Claim) bool {
 
 func (l lineState) agrees(c *engine.Claim) bool {
 	return l.claims == 0 || l.kind == c.Kind && l.limit == int64(c.Limit)
-}
-
-// entered is what became of a claim: an error of the seam, a grant, or neither,
-// and then it waits.
-type entered struct {
-	token int64
-	ends  int64
-	err   error
-}
-
-// enter finds the claim by its id, or puts it at the end of the line. Without a
-// doubt (again) a free name is tried first: that is the common case, and a claim
-// that is in line after all is met when it is written.
-func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
-	lives, err := t.lives(s.id)
-	if err != nil {
-		return entered{}, err
-	}
-	l, err := t.lineState(c.Name)
-	if err != nil {
-		return entered{}, err
-	}
-	if again || !l.takes(c) {
-		if e, found, err := t.find(s.id, c); err != nil || found {
-			return e, err
-		}
-	}
-	if !lives || s.left(t.now) <= 0 {
-		return entered{err: engine.ErrSessionEnded}, nil
-	}
-	if l.takes(c) {
-		return t.insert(s, c, l.last+1, true)
-	}
-	return t.enterHeld(s, c)
-}
-
-// lives says whether the session has a row, and brings the meta row along.
-func (t *txn) lives(session int64) (bool, error) {
-	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, revision, base, watched FROM meta", session)
-	if err != nil {
-		return false, err
-	}
-	t.know(r[1:])
-	return r.int(0) > 0, nil
-}
-
-// enterHeld asks first whether those in the way still live: who is told that a
-// name is held is told the truth.
-func (t *txn) enterHeld(s *Session, c *engine.Claim) (entered, error) {
-	t.alive[s.id] = true // enter has just looked
-	l, err := t.sweepLine(c)
-	switch {
-	case err != nil:
-		return entered{}, err
-	case !l.agrees(c):
-		return entered{err: &engine.MismatchError{
-			Name: c.Name, Kind: l.kind, Limit: int(l.limit), WantKind: c.Kind, WantLimit: c.Limit,
-		}}, nil
-	case l.takes(c):
-		return t.insert(s, c, l.last+1, true)
-	case c.Try:
-		line, _, err := t.e.readLine(t.conn, c.Name, t.isAlive)
-		return entered{err: &engine.HeldError{Line: line}}, err
-	}
-	return t.insert(s, c, l.last+1, false)
-}
-
-// find is the claim where it is in line, waiting or granted. With a term it may
-// belong to nobody by now.
-func (t *txn) find(session int64, c *engine.Claim) (entered, bool, error) {
-	r, err := t.first("SELECT token, ends FROM claims WHERE session IN (?, 0) AND id = ? AND name = ? AND (ends = 0 OR ends > ?)",
-		session, string(c.ID), c.Name, t.now)
-	if r == nil || err != nil {
-		return entered{}, false, err
-	}
-	return entered{token: r.int(0), ends: r.int(1)}, true, nil
-}
-
-func (t *txn) insert(s *Session, c *engine.Claim, seq int64, granted bool) (entered, error) {
-	var e entered
-	session := s.id
-	if granted {
-		token, err := t.nextToken()
-		if err != nil {
-			return entered{}, err
-		}
-		e.token = token
-		if c.Term > 0 {
-			session, e.ends = 0, t.now+int64(c.Term)
-		}
-	}
-	n, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, token, since, term, ends, note)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, id) DO NOTHING`,
-		c.Name, seq, string(c.ID), int64(c.Kind), int64(c.Shares), int64(c.Limit), session, e.token, t.now, int64(c.Term), e.ends, c.Note)
-	if err != nil {
-		return entered{}, err
-	}
-	if n == 0 { // the same Acquire once more
-		e, found, err := t.find(s.id, c)
-		if err == nil && !found {
-			e.err = fmt.Errorf("%w: claim %s is in another line", engine.ErrInvalid, c.ID)
-		}
-		return e, err
-	}
-	return e, t.changed(lineTopic(c.Name))
-}
-
-func (t *txn) nextToken() (int64, error) {
-	if err := t.load(); err != nil {
-		return 0, err
-	}
-	t.meta.token++
-	t.meta.changed = true
-	return t.meta.token, nil
 }
 
 // remove takes a claim out of its line by its id, if it is there.
@@ -241,42 +123,6 @@ func (t *txn) grant(name string, w waiter) error {
 	_, err = t.exec("UPDATE claims SET token = ?, since = ?, session = ?, ends = ? WHERE name = ? AND seq = ?",
 		token, t.now, session, ends, name, w.seq)
 	return err
-}
-
-// sweepLine removes from a line what is in a claim's way and has ended without
-// anybody noticing: terms that are over, and everything of holders whose sessions
-// are dead. A dead waiter is found when its turn comes; only where the whole line
-// must be gone, as it is of another kind, is everybody looked at.
-func (t *txn) sweepLine(c *engine.Claim) (lineState, error) {
-	if err := t.endTerms(); err != nil {
-		return lineState{}, err
-	}
-	l, err := t.lineState(c.Name)
-	if err != nil {
-		return lineState{}, err
-	}
-	least := int64(1) // of the tokens to look at
-	if !l.agrees(c) {
-		least = 0
-	}
-	var dead []int64
-	for r, err := range t.query("SELECT DISTINCT session FROM claims WHERE name = ? AND session > 0 AND token >= ?", c.Name, least) {
-		if err != nil {
-			return lineState{}, err
-		}
-		if id := r.int(0); !t.isAlive(id) {
-			dead = append(dead, id)
-		}
-	}
-	for _, id := range dead {
-		if err := t.reap(id); err != nil {
-			return lineState{}, err
-		}
-	}
-	if err := t.settleAll(); err != nil {
-		return lineState{}, err
-	}
-	return t.lineState(c.Name)
 }
 
 // endTerms removes every claim whose term is over.

@@ -13,9 +13,9 @@ import (
 )
 
 // refused is an Open that must fail, with an error that names the cause.
-func refused(t *testing.T, dir string, want error, says string, opts ...Option) {
+func refused(t *testing.T, dir string, want error, says string) {
 	t.Helper()
-	e, err := Open(guarded(t), dir, opts...)
+	e, err := Open(guarded(t), dir)
 	if err == nil {
 		_ = e.Close()
 		t.Fatalf("%s was opened", dir)
@@ -115,7 +115,9 @@ func TestNeighboursInLayoutWorkTogetherOrRefuse(t *testing.T) {
 	dir := t.TempDir()
 	e := open(t, dir)
 	inside(t, e, func(tx *txn) error {
-		return tx.script("CREATE TABLE later (x); ALTER TABLE claims ADD COLUMN later TEXT; ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 7")
+		return tx.script(`CREATE TABLE later (x);
+			ALTER TABLE claims ADD COLUMN later TEXT;
+			ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 7`)
 	})
 	same := open(t, dir)
 	s := begin(t, same, long)
@@ -230,7 +232,10 @@ func TestBeginSweepsWhatTheDeadLeft(t *testing.T) {
 }
 
 func TestOldSQLiteIsRefused(t *testing.T) {
-	for version, old := range map[string]bool{"3.51.2": true, "3.9.9": true, "2.99.99": true, "3": true, "": true, "3.51.3": false, "3.52.0": false, "4.0": false} {
+	for version, old := range map[string]bool{
+		"3.51.2": true, "3.9.9": true, "2.99.99": true, "3": true, "": true,
+		"3.51.3": false, "3.52.0": false, "4.0": false,
+	} {
 		if olderThan(version, oldestSQLite) != old {
 			t.Errorf("%q: too old is %v, want %v", version, !old, old)
 		}

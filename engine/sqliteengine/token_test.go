@@ -54,8 +54,8 @@ func TestNewDirectoryBeginsAboveTheTokensOfTheOldOne(t *testing.T) {
 
 func TestEpochRisesWithEveryBootWhateverTheWallClockSays(t *testing.T) {
 	token := int64(0)
-	for _, wall := range []time.Time{time.Unix(1_800_000_000, 0), time.Unix(0, 0), time.Unix(-1, 0), time.Unix(1_800_000_000, 0), time.Unix(1<<33, 0)} {
-		next := nextEpoch(token, wall)
+	for _, wall := range []int64{1_800_000_000, 0, -1, 1_800_000_000, 1 << 33} {
+		next := nextEpoch(token, time.Unix(wall, 0))
 		if next>>epochShift <= token>>epochShift {
 			t.Errorf("epoch %d at %v, after %d", next>>epochShift, wall, token>>epochShift)
 		}

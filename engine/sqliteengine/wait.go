@@ -2,9 +2,9 @@ package sqliteengine
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -29,6 +29,8 @@ type waitRoom struct {
 	e    *Engine
 	naps naps
 	rung chan struct{} // holds one
+
+	heard atomic.Bool // it was the bell: watches want to know as well
 
 	mu      sync.Mutex
 	claims  map[*waiting]struct{}
@@ -73,7 +75,13 @@ func newWaitRoom(e *Engine, n naps) *waitRoom {
 	}
 }
 
-// wake has the goroutine look soon.
+// ring is what the bell does.
+func (w *waitRoom) ring() {
+	w.heard.Store(true)
+	w.wake()
+}
+
+// wake has the goroutine look after waiters soon.
 func (w *waitRoom) wake() {
 	select {
 	case w.rung <- struct{}{}:
@@ -94,7 +102,7 @@ func (w *waitRoom) start(join func()) error {
 		return nil
 	}
 	w.started = true
-	deaf, err := listen(w.e.dir.bell(w.e.bell), w.wake)
+	deaf, err := listen(w.e.dir.bell(w.e.bell), w.ring)
 	if err != nil {
 		w.e.log.Warn("lockstep: cannot watch files, so hand-overs take up to a second", "error", err)
 		deaf = func() {}
@@ -135,7 +143,7 @@ func (w *waitRoom) await(ctx context.Context, s *Session, c *engine.Claim) (ente
 	w.wake() // the grant may have come before us
 	select {
 	case e := <-me.answer:
-		return e, e.err
+		return e, nil
 	case <-ctx.Done():
 		return entered{}, ctx.Err()
 	case <-w.stop:
@@ -143,46 +151,62 @@ func (w *waitRoom) await(ctx context.Context, s *Session, c *engine.Claim) (ente
 	}
 }
 
-// loop is the goroutine.
+// loop is the goroutine. What is due is due whether or not a bell has rung
+// meanwhile: bells that never stop must not keep anybody from looking.
 func (w *waitRoom) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	now := time.Now()
-	look, sweep := now.Add(nap(w.naps.look)), now.Add(nap(w.naps.sweep))
+	due := w.dueAfter(time.Now())
 	for {
+		fired := false
 		select {
 		case <-w.stop:
 			return
 		case <-w.rung:
 			w.look()
-			w.tellWatches()
+			if w.heard.Swap(false) {
+				w.tellWatches()
+			}
 		case <-timer.C:
-			w.probe()
-			if now := time.Now(); now.After(look) {
-				look = now.Add(nap(w.naps.look))
-				w.lookIfChanged()
-			}
-			if now := time.Now(); now.After(sweep) {
-				sweep = now.Add(nap(w.naps.sweep))
-				w.sweep()
-			}
+			fired = true
 		}
-		if pause, ok := w.pause(look, sweep); ok {
+		now := time.Now()
+		next := w.dueAfter(now)
+		if fired || now.After(due.probe) {
+			due.probe = next.probe
+			w.probe()
+		}
+		if now.After(due.look) {
+			due.look = next.look
+			w.lookIfChanged()
+		}
+		if now.After(due.sweep) {
+			due.sweep = next.sweep
+			w.sweep()
+		}
+		if pause, ok := w.pause(due); ok {
 			timer.Reset(pause)
 		}
 	}
 }
 
+// due is when what comes next.
+type due struct{ probe, look, sweep time.Time }
+
+func (w *waitRoom) dueAfter(now time.Time) due {
+	return due{now.Add(nap(w.naps.probe)), now.Add(nap(w.naps.look)), now.Add(nap(w.naps.sweep))}
+}
+
 // pause is until the next look; none while nobody waits.
-func (w *waitRoom) pause(look, sweep time.Time) (time.Duration, bool) {
+func (w *waitRoom) pause(d due) (time.Duration, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.claims)+len(w.watches) == 0 {
 		return 0, false
 	}
-	pause := min(time.Until(look), time.Until(sweep))
+	pause := min(time.Until(d.look), time.Until(d.sweep))
 	if len(w.heads) > 0 {
-		pause = min(pause, nap(w.naps.probe))
+		pause = min(pause, time.Until(d.probe))
 	}
 	now := w.e.clock.mono()
 	for me := range w.claims {
@@ -204,211 +228,4 @@ func (w *waitRoom) waiters() []*waiting {
 		all = append(all, me)
 	}
 	return all
-}
-
-// look finds out, in one read, what became of every waiter, and where the rest
-// is first in line.
-func (w *waitRoom) look() {
-	all := w.waiters()
-	clear(w.heads)
-	if len(all) == 0 {
-		return
-	}
-	answers := make([]*entered, len(all))
-	err := w.e.quick.snapshot(context.Background(), func(c *conn) (err error) {
-		clear(w.heads)
-		for i, me := range all {
-			if answers[i], err = lookFor(c, me); err != nil {
-				return err
-			}
-			if answers[i] != nil {
-				continue
-			}
-			if err := w.lookAhead(c, me); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.e.log.Warn("lockstep: cannot look after waiters; will try again", "error", err)
-		w.version = 0
-		return
-	}
-	for i, answer := range answers {
-		if answer != nil {
-			w.answer(all[i], *answer)
-		}
-	}
-}
-
-// lookFor is what became of a waiter, nil while it waits. Its look is the one
-// that S5 asks for: the row is there after the grant, and the session's too.
-func lookFor(c *conn, me *waiting) (*entered, error) {
-	r, err := c.first(`SELECT token, ends FROM claims WHERE session IN (?, 0) AND id = ? AND name = ?`,
-		me.s.id, string(me.c.ID), me.c.Name)
-	switch {
-	case err != nil:
-		return nil, err
-	case r != nil && r.int(0) > 0:
-		return &entered{token: r.int(0), ends: r.int(1)}, nil
-	case r != nil:
-		return nil, nil
-	}
-	lives, err := c.first("SELECT 1 FROM sessions WHERE id = ?", me.s.id)
-	if err != nil {
-		return nil, err
-	}
-	if lives == nil {
-		return &entered{err: engine.ErrSessionEnded}, nil
-	}
-	return &entered{err: fmt.Errorf("claim on %q: %w", me.c.Name, engine.ErrNotFound)}, nil
-}
-
-// lookAhead notes who is in the way if the waiter is the first in its line.
-func (w *waitRoom) lookAhead(c *conn, me *waiting) error {
-	var way inTheWay
-	for r, err := range c.query("SELECT id, session, token, ends FROM claims WHERE name = ? ORDER BY seq", me.c.Name) {
-		switch {
-		case err != nil:
-			return err
-		case r.int(2) == 0: // the first that waits
-			if r.text(0) == string(me.c.ID) {
-				w.heads[me.c.Name] = way
-			}
-			return nil
-		case r.int(1) > 0:
-			way.sessions = append(way.sessions, r.int(1))
-		case way.ends == 0 || r.int(3) < way.ends:
-			way.ends = r.int(3)
-		}
-	}
-	return nil
-}
-
-// answer ends a wait. A claim that left meanwhile does not mind.
-func (w *waitRoom) answer(me *waiting, e entered) {
-	w.mu.Lock()
-	delete(w.claims, me)
-	w.mu.Unlock()
-	select {
-	case me.answer <- e:
-	default:
-	}
-}
-
-// probe looks whether those in the way live, and whether the waiters' own
-// sessions do.
-func (w *waitRoom) probe() {
-	for _, me := range w.waiters() {
-		if err := me.s.check(); err != nil {
-			w.answer(me, entered{err: err})
-		}
-	}
-	now, over := w.e.clock.mono(), false
-	var dead []int64
-	asked := make(map[int64]bool)
-	for _, way := range w.heads {
-		over = over || way.ends > 0 && way.ends <= now
-		for _, id := range way.sessions {
-			if !asked[id] && !w.e.isAlive(id) {
-				dead = append(dead, id)
-			}
-			asked[id] = true
-		}
-	}
-	if len(dead) > 0 || over {
-		w.reap(dead)
-	}
-}
-
-// sweep looks whether anybody died, first in some line or not.
-func (w *waitRoom) sweep() {
-	w.mu.Lock()
-	idle := len(w.claims)+len(w.watches) == 0
-	w.mu.Unlock()
-	if idle {
-		return
-	}
-	dead, err := w.e.deadSessions()
-	if err != nil {
-		w.e.log.Warn("lockstep: cannot look for the dead", "error", err)
-	}
-	if dead = w.withRow(dead); len(dead) > 0 {
-		w.reap(dead)
-	}
-}
-
-// withRow leaves out whom somebody removed already.
-func (w *waitRoom) withRow(dead []int64) []int64 {
-	var left []int64
-	if len(dead) == 0 {
-		return nil
-	}
-	err := w.e.quick.snapshot(context.Background(), func(c *conn) error {
-		left = left[:0]
-		for _, id := range dead {
-			r, err := c.first("SELECT 1 FROM sessions WHERE id = ?", id)
-			if err != nil {
-				return err
-			}
-			if r != nil {
-				left = append(left, id)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.e.log.Warn("lockstep: cannot look for the dead", "error", err)
-	}
-	return left
-}
-
-// reap removes dead sessions and terms that are over, in a transaction that
-// nobody here waits for: the bell must be heard while the gate is closed. One at
-// a time; what it missed is found again.
-func (w *waitRoom) reap(dead []int64) {
-	if w.reaping != nil {
-		select {
-		case <-w.reaping:
-			w.reaping = nil
-		default:
-			return
-		}
-	}
-	w.reaping = w.e.writer.later(func(t *txn) error {
-		for _, id := range dead {
-			if err := t.reap(id); err != nil {
-				return err
-			}
-		}
-		t.after = append(t.after, w.wake) // the heads have changed
-		return t.endTerms()
-	})
-}
-
-// lookIfChanged asks SQLite whether anybody else committed since it was last
-// asked, which is no transaction, and looks only then.
-func (w *waitRoom) lookIfChanged() {
-	var version int64
-	err := w.e.quick.do(context.Background(), func(c *conn) error {
-		r, err := c.first("PRAGMA data_version")
-		if err == nil {
-			version = r.int(0)
-		}
-		return err
-	})
-	if err != nil || version == w.version {
-		return
-	}
-	w.version = version
-	w.look()
-	w.tellWatches()
-}
-
-// left is until the session's deadline.
-func (s *Session) left(now int64) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Duration(s.deadline - now)
 }

@@ -83,7 +83,8 @@ func (s store) since(ctx context.Context, m string, after engine.Revision) (even
 func readLog(c *conn, id int64, after engine.Revision) ([]engine.Event, error) {
 	var events []engine.Event
 	n := 0
-	for r, err := range c.query("SELECT revision, key, deleted, value FROM changes WHERE map = ? AND revision > ? ORDER BY revision, n", id, int64(after)) {
+	log := c.query("SELECT revision, key, deleted, value FROM changes WHERE map = ? AND revision > ? ORDER BY revision, n", id, int64(after))
+	for r, err := range log {
 		if err != nil {
 			return nil, err
 		}

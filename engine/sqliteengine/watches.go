@@ -48,7 +48,10 @@ func (w *waitRoom) unwatch(ctx context.Context, me *watch) {
 		return
 	}
 	select {
-	case <-forgotten:
+	case err := <-forgotten:
+		if err != nil {
+			w.e.log.Warn("lockstep: cannot forget a watch; it goes with this engine", "error", err)
+		}
 	case <-ctx.Done():
 	case <-w.stop:
 	}

@@ -1,0 +1,189 @@
+package sqliteengine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// txn is a transaction under way.
+type txn struct {
+	*conn
+	e      *Engine
+	now    int64
+	meta   meta
+	known  bool // meta was read
+	alive  map[int64]bool
+	rings  map[int64]struct{} // bells to ring after the commit
+	after  []func()           // what to do after the commit, before anybody is answered
+	settle []string           // lines to look at before the job is done
+}
+
+// meta is the part of the one row of table meta that transactions change.
+type meta struct {
+	token, revision, base, watched int64
+	changed                        bool
+}
+
+// load reads the meta row, where no statement before has brought it along.
+func (t *txn) load() error {
+	if t.known {
+		return nil
+	}
+	r, err := t.first("SELECT token, revision, base, watched FROM meta")
+	if err == nil {
+		t.know(r)
+	}
+	return err
+}
+
+// know takes the meta row's columns, unless this transaction has newer ones.
+func (t *txn) know(r row) {
+	if t.known {
+		return
+	}
+	t.meta, t.known = meta{token: r.int(0), revision: r.int(1), base: r.int(2), watched: r.int(3)}, true
+}
+
+// finish writes meta back.
+func (t *txn) finish() error {
+	if !t.meta.changed {
+		return nil
+	}
+	_, err := t.exec("UPDATE meta SET token = ?, revision = ?, base = ?, watched = ?",
+		t.meta.token, t.meta.revision, t.meta.base, t.meta.watched)
+	return err
+}
+
+// ring has a bell rung after the commit.
+func (t *txn) ring(bell int64) {
+	if bell != 0 {
+		t.rings[bell] = struct{}{}
+	}
+}
+
+// changed has everybody told who watches the topic.
+func (t *txn) changed(topic string) error {
+	if err := t.load(); err != nil || t.meta.watched == 0 {
+		return err
+	}
+	for r, err := range t.query("SELECT bell FROM watchers WHERE topic = ?", topic) {
+		if err != nil {
+			return err
+		}
+		t.ring(r.int(0))
+	}
+	return nil
+}
+
+// errUnknown marks a commit that may or may not have happened.
+var errUnknown = errors.New("the outcome of the commit is unknown")
+
+// transact is one transaction: all of the jobs, or nothing and an error.
+func (w *writer) transact(jobs []*job) (*txn, error) {
+	durable := false
+	for _, j := range jobs {
+		durable = durable || j.durable
+	}
+	c, err := w.begin(durable)
+	if err != nil {
+		return nil, w.fail(c, err)
+	}
+	t := &txn{conn: c, e: w.e, now: w.e.clock.mono(), alive: make(map[int64]bool), rings: make(map[int64]struct{})}
+	for _, j := range jobs {
+		err := j.run(t)
+		if err == nil {
+			err = t.settleAll()
+		}
+		if err != nil {
+			return nil, w.fail(c, err)
+		}
+	}
+	if err := t.finish(); err != nil {
+		return nil, w.fail(c, err)
+	}
+	w.transactions.Add(1) // before anybody can see what it did
+	if _, err := c.exec("COMMIT"); err != nil {
+		return nil, w.failCommit(c, err)
+	}
+	return t, nil
+}
+
+// begin opens the transaction, and waits while SQLite says busy. Inside the gate
+// nobody else writes: it is somebody who recovers a dead process's log, or the
+// last one's farewell, for a moment.
+func (w *writer) begin(durable bool) (*conn, error) {
+	for {
+		c, err := w.conn(durable)
+		if err == nil {
+			_, err = c.exec("BEGIN IMMEDIATE")
+		}
+		if !isBusy(err) {
+			return c, err
+		}
+		select {
+		case <-w.stop:
+			return c, errStopped
+		default:
+		}
+	}
+}
+
+// The log is carried over to the database after so many pages; a rarer pause to
+// do it is a longer one. A log that a great commit blew up is cut again.
+const (
+	checkpointPages = 4000    // 4 MB
+	maxIdleLog      = 8 << 20 // bytes
+)
+
+// conn opens the connection on its first use, and after a failure.
+func (w *writer) conn(durable bool) (*conn, error) {
+	c, sync := &w.lease, "NORMAL"
+	if durable {
+		c, sync = &w.store, "FULL"
+	}
+	if *c == nil {
+		opened, err := openConn(w.e.dir.db(), "synchronous="+sync,
+			fmt.Sprintf("wal_autocheckpoint=%d", checkpointPages), fmt.Sprintf("journal_size_limit=%d", maxIdleLog))
+		if err != nil {
+			return nil, err
+		}
+		*c = opened
+	}
+	return *c, nil
+}
+
+// fail undoes a transaction. A connection that met an error is not used again:
+// the next job opens another, and meets the disk as it is then.
+func (w *writer) fail(c *conn, err error) error {
+	if c != nil {
+		_, _ = c.exec("ROLLBACK") // SQLite may have done it by itself
+	}
+	_ = w.discard()
+	if errors.Is(err, errStopped) {
+		return engine.ErrClosed
+	}
+	return w.e.dir.explain(err)
+}
+
+// failCommit is fail for a COMMIT: only a full disk is certain not to have
+// committed, as its pages were not written.
+func (w *writer) failCommit(c *conn, err error) error {
+	explained := w.fail(c, err)
+	if errors.Is(explained, engine.ErrUnusable) {
+		return explained
+	}
+	return fmt.Errorf("%w: %w", errUnknown, explained)
+}
+
+func (w *writer) discard() error {
+	var errs []error
+	for _, c := range []**conn{&w.lease, &w.store} {
+		if *c != nil {
+			errs = append(errs, (*c).close())
+			*c = nil
+		}
+	}
+	return errors.Join(errs...)
+}
