@@ -29,10 +29,10 @@ var brokenEngines = []brokenPromise{
 		grantsTwo},
 	{"uses a token again", "tokens", "each later grant has a greater token",
 		granting(func(_ *engine.Claim, _ bool, g *engine.Grant) { g.Token = 7 })},
-	{"confirms with a new token", "tokens", "a repeated Acquire has the token of its grant",
+	{"confirms with an older token", "tokens", "a repeated Acquire has no smaller token than its grant",
 		granting(func(_ *engine.Claim, again bool, g *engine.Grant) {
 			if again {
-				g.Token++
+				g.Token--
 			}
 		})},
 	{"has its neighbour leave with a leaver", "queue order", "who leaves disturbs nobody else's place", removesNeighbour},
@@ -198,6 +198,14 @@ var brokenEngines = []brokenPromise{
 		func(e *brokenEngine) { e.store.commit = func(tx *engine.Tx) { tx.If = tx.If[:min(1, len(tx.If))] } }},
 	{"loses a delete", "watch", "the last state of every key arrives, deletes too", losesDeletes},
 	{"loses a delete, commit by commit", "watch", "a watch shows each commit once and in order, deletes too", losesDeletes},
+	{"is silent while nothing changes", "watch", "a quiet watch says that it is still current", func(e *brokenEngine) {
+		e.store.watch = func(ev *engine.Event) int {
+			if !ev.Full && len(ev.Entries) == 0 {
+				return 0
+			}
+			return 1
+		}
+	}},
 	{"shows a commit twice", "watch", "a watch shows each commit once and in order, deletes too",
 		func(e *brokenEngine) { e.store.watch = func(*engine.Event) int { return 2 } }},
 	{"does not say that there was a gap", "gap", "a deletion inside a gap is seen by what is missing",

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -72,7 +73,7 @@ func closeIsOwn(t TB, s *suite) {
 }
 
 // endsByClose runs a call that waits, closes its handle when it has begun, and
-// wants the call to end with an error.
+// wants the call to end with ErrClosed.
 func endsByClose(t TB, s *suite, what string, wait func(ctx context.Context, e engine.Engine, name string, begun func()) error) {
 	t.Helper()
 	e := s.open(t)
@@ -83,8 +84,8 @@ func endsByClose(t TB, s *suite, what string, wait func(ctx context.Context, e e
 	if err := e.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	if err := <-ended; err == nil || ctx.Err() != nil {
-		t.Errorf("%s ended with %v after Close", what, err)
+	if err := <-ended; !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("%s ended with %v after Close, want ErrClosed", what, err)
 	}
 }
 

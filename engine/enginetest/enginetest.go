@@ -54,6 +54,10 @@ type Harness struct {
 	// as if its TTL had run out. nil: sessions are left to run out.
 	EndSession func(t TB, s engine.Session)
 
+	// ClaimsOnly says that the service keeps nothing of a session but its claims:
+	// one that ends is told by its claims, never by ErrSessionEnded.
+	ClaimsOnly bool
+
 	// Forget makes the service lose all its data. Nothing else runs meanwhile.
 	Forget func(t TB)
 
@@ -158,6 +162,8 @@ const (
 	needForget
 	needCompact
 	needTransactions
+	needSessions
+	needMaxOps
 )
 
 // missing says what of a check's needs the engine or its harness has not.
@@ -183,6 +189,8 @@ func (s *suite) missing(c check) string {
 		{needForget, s.Forget != nil, "Harness.Forget"},
 		{needCompact, s.Compact != nil, "Harness.Compact"},
 		{needTransactions, s.Transactions != nil, "Harness.Transactions"},
+		{needSessions, !s.ClaimsOnly, "no Harness.ClaimsOnly"},
+		{needMaxOps, s.info.MaxOps > 0, "Info.MaxOps"},
 	} {
 		if c.needs&n.need != 0 && !n.has {
 			lacks = append(lacks, n.what)

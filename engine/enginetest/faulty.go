@@ -24,7 +24,7 @@ const (
 	Late                         // it arrives only after its caller gave up, within Info.Straggle
 	Cut                          // an Acquire enters the line and is cut off there; else as DropReply
 	Delay                        // it arrives a moment later, and so does its answer
-	SessionEnds                  // the service forgets the session before it arrives
+	SessionEnds                  // the session ends before it arrives; no other call of it may be under way
 )
 
 // Faults are all of them.

@@ -28,7 +28,9 @@ func (s *faultySession) Renew(ctx context.Context, claims []*engine.Claim) (engi
 	return through(ctx, s.f, s, Renew, func(ctx context.Context) (engine.Renewal, error) { return s.Session.Renew(ctx, claims) })
 }
 
+// End comes after what is late: nothing else of the session may be under way.
 func (s *faultySession) End(ctx context.Context, claims []*engine.Claim) error {
+	s.f.Arrived()
 	_, err := through(ctx, s.f, s, End, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.Session.End(ctx, claims)
 	})

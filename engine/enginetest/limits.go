@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -13,6 +14,7 @@ var limitChecks = []check{
 	{rule: "any name that CheckName takes is a map of its own", needs: needStore, run: anyMapName},
 	{rule: "any key within the limits is taken", needs: needStore, run: anyKey},
 	{rule: "a value of MaxValue is taken and a longer one refused", needs: needStore, run: longestValue},
+	{rule: "a commit of more than MaxOps is refused whole", needs: needStore | needMaxOps, run: tooManyOps},
 	{rule: "a commit's ID may be 64 bytes", needs: needStore, run: longestID},
 	{rule: "Info never changes", run: infoIsConstant},
 }
@@ -134,6 +136,21 @@ func longestValue(t TB, s *suite) {
 	is(t, "a longer value", err, engine.ErrInvalid)
 	if e := a.get(m, "k"); len(e.Value) != s.info.MaxValue {
 		t.Errorf("a refused value was written")
+	}
+}
+
+func tooManyOps(t TB, s *suite) {
+	a := s.client(t)
+	m := a.name()
+	var changes []engine.Entry
+	for i := range s.info.MaxOps {
+		changes = append(changes, put(strconv.Itoa(i), ""))
+	}
+	a.commit(m, changes...)
+	_, err := a.engine.Store().Commit(a.ctx, m, engine.Tx{Put: append(changes, put("one more", ""))})
+	is(t, "a longer commit", err, engine.ErrInvalid)
+	if n := len(a.list(m).Entries); n != s.info.MaxOps {
+		t.Errorf("%d entries, want %d", n, s.info.MaxOps)
 	}
 }
 

@@ -40,7 +40,7 @@ func lineInOrder(t TB, s *suite) {
 	}
 	for _, c := range []*client{a, b, s.client(t)} {
 		l := c.line(name)
-		if l.Name != name || l.Kind != engine.Mutex || l.Limit != 1 ||
+		if l.Name != name || !kindIs(l, held) ||
 			!slices.Equal(ids(l.Holders), []engine.ClaimID{held.ID}) || !slices.Equal(ids(l.Waiters), want) {
 			t.Errorf("%v of %d: %s, want %v waiting", l.Kind, l.Limit, showLine(l), want)
 		}

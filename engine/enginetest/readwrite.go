@@ -17,7 +17,7 @@ func readersShare(t TB, s *suite) {
 		[]*client{a, b}[i%2].acquire(reader(name))
 	}
 	l := b.line(name)
-	if len(l.Holders) != 6 || l.Kind != engine.ReadWrite || l.Limit != engine.Unlimited {
+	if len(l.Holders) != 6 || !kindIs(l, reader(name)) {
 		t.Errorf("%v of limit %d: %s, want six readers", l.Kind, l.Limit, showLine(l))
 	}
 }

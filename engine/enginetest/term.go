@@ -116,11 +116,10 @@ func waitingTermGoes(t TB, s *suite) {
 	a, b := s.client(t), s.client(t)
 	name := a.name()
 	b.acquire(mutex(name))
-	waiter := a.enqueue(termed(name, longTTL))
+	a.enqueue(termed(name, longTTL)).abandon()
 	if err := a.session.End(a.ctx, a.begun()); err != nil {
 		t.Fatalf("End: %v", err)
 	}
-	is(t, "a waiter's Acquire at End", waiter.failed(), engine.ErrSessionEnded)
 	b.await(name, "the place to go", func(l engine.Line) bool { return len(l.Waiters) == 0 })
 }
 
@@ -158,12 +157,10 @@ func againTerm(t TB, s *suite) {
 	g := a.acquireTerm(cl)
 	granted := time.Now()
 	again, err := a.attempt(a.ctx, cl, true)
-	switch {
-	case err != nil:
-		t.Fatalf("Acquire again: %v", err)
-	case again.Token != g.Token && time.Now().Before(g.Until):
-		t.Errorf("confirmed with token %d, granted with %d", again.Token, g.Token)
-	case again.Token == g.Token && (again.Until.IsZero() || again.Until.After(granted.Add(shortTerm))):
+	if err != nil || again.Until.IsZero() {
+		t.Fatalf("Acquire again: until %v, %v", again.Until, err)
+	}
+	if time.Now().Before(g.Until) && again.Until.After(granted.Add(shortTerm)) { // later it may be another grant
 		t.Errorf("a repeat moved Until by %v", again.Until.Sub(g.Until))
 	}
 	if l := b.line(cl.Name); len(slices.Concat(l.Holders, l.Waiters)) > 1 {

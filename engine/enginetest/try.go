@@ -86,7 +86,7 @@ func tryAgain(t TB, s *suite) {
 		t.Fatalf("Try of a free name, again: %v", err)
 	}
 	repeat, err := b.attempt(b.ctx, cl, true)
-	if err != nil || repeat.Token != g.Token {
-		t.Errorf("Try of what it holds, again: token %d, %v; want token %d", repeat.Token, err, g.Token)
+	if err != nil || repeat.Token < g.Token {
+		t.Errorf("Try of what it holds, again: token %d, %v; want token %d or later", repeat.Token, err, g.Token)
 	}
 }

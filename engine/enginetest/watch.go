@@ -20,6 +20,7 @@ var watchChecks = []check{
 	{rule: "what is listed and then watched is never behind", needs: needStore, run: listThenWatch},
 	{rule: "a watch shows its own map only", needs: needStore, run: watchOwnMap},
 	{rule: "every watcher sees everything", needs: needStore, run: manyWatchers},
+	{rule: "a quiet watch says that it is still current", needs: needStore, run: quietWatch},
 	{rule: "a watch ends with its context's error", needs: needStore, run: watchEnds},
 	{rule: "what a watch yields is its consumer's", needs: needStore, run: watchIsCopied},
 }
@@ -30,7 +31,7 @@ func (c *client) watch(m string, after engine.Revision) <-chan engine.Event {
 	out := make(chan engine.Event)
 	c.attempts.Go(func() {
 		defer close(out)
-		first, last := true, after
+		first, last, written := true, after, make(map[string]engine.Revision)
 		for ev, err := range c.engine.Store().Watch(c.ctx, m, after) {
 			if err != nil {
 				if c.ctx.Err() == nil {
@@ -44,11 +45,7 @@ func (c *client) watch(m string, after engine.Revision) <-chan engine.Event {
 			if !first && ev.Revision <= last || first && !ev.Full && ev.Revision <= after {
 				c.Errorf("the watch shows revision %d after %d (S9)", ev.Revision, last)
 			}
-			for _, e := range ev.Entries {
-				if e.Revision > ev.Revision || !ev.Full && e.Revision != ev.Revision {
-					c.Errorf("an event of revision %d (full %v) has an entry of %d", ev.Revision, ev.Full, e.Revision)
-				}
-			}
+			c.checkEntries(ev, written)
 			first, last = false, ev.Revision
 			select {
 			case out <- ev:
@@ -58,6 +55,20 @@ func (c *client) watch(m string, after engine.Revision) <-chan engine.Event {
 		}
 	})
 	return out
+}
+
+// checkEntries compares an event's entries with its own revision, and deletions
+// with what they delete.
+func (c *client) checkEntries(ev engine.Event, written map[string]engine.Revision) {
+	for _, e := range ev.Entries {
+		if exact := c.suite.info.EveryChange; exact && (e.Revision > ev.Revision || !ev.Full && e.Revision != ev.Revision) {
+			c.Errorf("an event of revision %d (full %v) has an entry of %d", ev.Revision, ev.Full, e.Revision)
+		}
+		if e.Deleted && e.Revision <= written[e.Key] {
+			c.Errorf("key %q was deleted at revision %d, and written at %d", e.Key, e.Revision, written[e.Key])
+		}
+		written[e.Key] = e.Revision
+	}
 }
 
 // next is the next event; none is the end of the check.
@@ -256,6 +267,28 @@ func manyWatchers(t TB, s *suite) {
 	for _, events := range watches {
 		b.follow(replica{}, events, replica{"k": "v"})
 	}
+}
+
+// quietWatch waits for what comes every engine.Stale/3 while nothing changes.
+func quietWatch(t TB, s *suite) {
+	a := s.client(t)
+	m := a.name()
+	a.commit(m, put("k", "v"))
+	var full engine.Event
+	for ev, err := range a.engine.Store().Watch(a.ctx, m, 0) {
+		if err != nil {
+			t.Fatalf("Watch: %v", a.cause(err))
+		}
+		if ev.Full {
+			full = ev
+			continue
+		}
+		if len(ev.Entries) > 0 || ev.Revision != full.Revision {
+			t.Errorf("nothing changed after revision %d, and the watch shows %s at %d", full.Revision, contents(ev.Entries), ev.Revision)
+		}
+		return
+	}
+	t.Errorf("a quiet watch said nothing: %v", context.Cause(a.ctx))
 }
 
 func watchEnds(t TB, s *suite) {

@@ -3,6 +3,7 @@ package memengine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,7 +42,8 @@ func TestRenewMovesTheEndToExactlyOneTTLLater(t *testing.T) {
 func TestNothingBringsASessionBackAtItsDeadline(t *testing.T) {
 	inBubble(t, func(w world) {
 		s := w.session(time.Second)
-		time.Sleep(time.Second) // the session's own timer may run before or after this
+		s.timer.Stop() // it is late
+		time.Sleep(time.Second)
 		if _, err := s.Renew(w.Context(), nil); !errors.Is(err, engine.ErrSessionEnded) {
 			w.Fatalf("Renew at the deadline: %v, want ErrSessionEnded", err)
 		}
@@ -142,14 +144,15 @@ func TestAWallClockStepEndsNothingAndProlongsNothing(t *testing.T) {
 	for _, step := range []time.Duration{24 * time.Hour, -24 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				start, by := time.Now(), time.Duration(0)
-				clock := func() time.Time { return withWall(start, time.Now(), by) }
+				start := time.Now()
+				var by atomic.Int64
+				clock := func() time.Time { return withWall(start, time.Now(), time.Duration(by.Load())) }
 				before := clock()
-				by = step
+				by.Store(int64(step))
 				if after := clock(); after.Round(0).Sub(before.Round(0)) != step || after.Sub(before) != 0 {
 					t.Fatal("withWall does not step the wall clock alone: has time.Time changed?")
 				}
-				by = 0
+				by.Store(0)
 
 				w := world{t, NewService(WithClock(clock))}
 				a, held, fixed := w.session(10*time.Second), mutex("session"), mutex("term")
@@ -160,10 +163,12 @@ func TestAWallClockStepEndsNothingAndProlongsNothing(t *testing.T) {
 				afterSession, afterTerm := w.wait(b, mutex("session")), w.wait(b, mutex("term"))
 
 				time.Sleep(4 * time.Second)
-				by = step
+				by.Store(int64(step))
 				if r, err := a.Renew(w.Context(), []*engine.Claim{held, fixed}); err != nil || len(r.Lost) > 0 {
 					w.Fatalf("Renew after the step: %+v, %v", r, err)
 				}
+				time.Sleep(4 * time.Second)
+				by.Store(0)
 				if got := <-afterSession; got.at.Sub(start) != 14*time.Second {
 					w.Errorf("session ended after %v, want 14s", got.at.Sub(start))
 				}

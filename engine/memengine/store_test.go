@@ -125,7 +125,14 @@ func TestAWatcherLearnsThatTheServiceLostItsData(t *testing.T) {
 func TestTokensRiseAcrossALossOfData(t *testing.T) {
 	inBubble(t, func(w world) {
 		a := w.session(time.Minute)
-		before := w.acquire(a, mutex("n"))
+		var before engine.Grant
+		for range 5 {
+			c := mutex("n")
+			before = w.acquire(a, c)
+			if _, err := a.Release(w.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
 		w.service.Forget()
 		if _, err := a.Renew(w.Context(), nil); !errors.Is(err, engine.ErrSessionEnded) {
 			t.Errorf("Renew after the loss: %v, want ErrSessionEnded", err)
@@ -179,6 +186,10 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		}()
 		synctest.Wait()
 		s.engine.Close()
+		synctest.Wait()
+		if len(waiter) != 1 || len(watches) != 2 {
+			t.Fatalf("Close ended %d of 1 Acquire and %d of 2 watches", len(waiter), len(watches))
+		}
 		for what, err := range map[string]error{"Acquire": (<-waiter).err, "a watch": <-watches, "the other watch": <-watches} {
 			if !errors.Is(err, engine.ErrClosed) {
 				t.Errorf("%s at Close: %v, want ErrClosed", what, err)
