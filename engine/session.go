@@ -31,8 +31,9 @@ type Session interface {
 	//     claim that is not held yet has the core end its Acquire and look
 	//     again for its place: a false alarm costs one round trip.
 	//  3. Where the engine can tell what the session owns, remove a claim that
-	//     it owned at two Renews in a row and that was in claims of neither:
-	//     one seen once may have been made since claims was put together.
+	//     it owned at two Renews in a row, at least TTL/4 apart, and that was in
+	//     claims of neither: one seen once may have been made since claims was
+	//     put together, and two at once may be one that was sent twice.
 	//  4. What is answered holds for grants that were returned before Renew was
 	//     called: the core applies it to no later one.
 	//
