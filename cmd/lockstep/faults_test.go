@@ -23,7 +23,7 @@ func TestTheCommandKilledEndsItsChildrenBeforeTheNextHolderStarts(t *testing.T) 
 			p, kids := w.holding(2, []string{"--ttl", "2"}, words...)
 			// What the next one runs looks whether any of them is still there.
 			next := w.start("lock", "n", "-c", fmt.Sprintf("ps -o stat= -p %d,%d | grep -v ^Z; :", kids[0].pid, kids[1].pid))
-			w.awaitWaiters("n", 1)
+			w.awaitWaiters(1)
 			p.signal(unix.SIGKILL)
 			if code := next.wait(); code != 0 || next.out.String() != "" {
 				t.Fatalf("ended with %d; there ran still: %q; %s", code, next.out, next.err)
@@ -43,7 +43,7 @@ func TestAfterAKillTheNextHolderDoesNotWaitForTheTTL(t *testing.T) {
 	for range rounds {
 		p, _ := w.holding(1, []string{"--ttl", "10"})
 		next := w.start("lock", "n", "--", "echo", "mine")
-		w.awaitWaiters("n", 1)
+		w.awaitWaiters(1)
 		at := time.Now()
 		p.signal(unix.SIGKILL)
 		next.line()
@@ -64,7 +64,7 @@ func TestTheCommandFrozenEndsItsChildBeforeTheNextHolderStartsAndExits70(t *test
 			w := newWorld(t)
 			p, kids := w.holding(1, []string{"--ttl", "2"}, words...)
 			next := w.start("lock", "n", "--", lockstepBinary, "version")
-			w.awaitWaiters("n", 1)
+			w.awaitWaiters(1)
 			p.signal(unix.SIGSTOP)
 			at := time.Now()
 			next.line()
@@ -123,7 +123,7 @@ func TestReleaseByForceTakesOneWaiterOutOfTheLineByItsID(t *testing.T) {
 	w.holding(1, nil)
 	for i := range 2 {
 		w.start("lock", "--note", fmt.Sprint("waiter ", i), "n", "--", "true")
-		w.awaitWaiters("n", i+1)
+		w.awaitWaiters(i + 1)
 	}
 	before := w.line("n")
 	w.expect(0, "release", "--force", "--yes", "--id", before.Waiters[0].ID, "n")
@@ -203,11 +203,11 @@ func TestAWaiterWhoseSessionWasLostWaitsAgain(t *testing.T) {
 	w := newWorld(t)
 	holder, _ := w.holding(1, []string{"--ttl", "2"})
 	p := w.start("lock", "--ttl", "1", "-v", "n", "--", "echo", "mine")
-	w.awaitWaiters("n", 1)
+	w.awaitWaiters(1)
 	p.signal(unix.SIGSTOP)
-	w.awaitWaiters("n", 0)
+	w.awaitWaiters(0)
 	p.signal(unix.SIGCONT)
-	w.awaitWaiters("n", 1)
+	w.awaitWaiters(1)
 	holder.signal(unix.SIGTERM)
 	if code := p.wait(); code != 0 || p.out.String() != "mine\n" {
 		t.Fatalf("ended with %d: %s", code, p.err)

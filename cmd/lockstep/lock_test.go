@@ -237,12 +237,12 @@ func TestASignalWhileWaitingLeavesTheLine(t *testing.T) {
 	w.holding(1, nil)
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1} {
 		p := w.start("lock", "n", "--", "true")
-		w.awaitWaiters("n", 1)
+		w.awaitWaiters(1)
 		p.signal(s)
 		if code := p.wait(); code != 128+int(s) || p.err.String() != "" {
 			t.Errorf("%v: ended with %d, said %q", s, code, p.err)
 		}
-		w.awaitWaiters("n", 0)
+		w.awaitWaiters(0)
 	}
 }
 
@@ -251,7 +251,7 @@ func TestSeveralNamesAreAllOrNothing(t *testing.T) {
 	w.holding(1, nil) // of "n"
 	w.expect(75, "lock", "-n", "a", "n", "z", "--", "true")
 	p := w.start("lock", "z", "n", "a", "--", "true")
-	w.awaitWaiters("n", 1)
+	w.awaitWaiters(1)
 	if l := w.line("z"); len(l.Holders) != 0 {
 		t.Errorf("z is held while n is waited for: %+v", l)
 	}
@@ -343,7 +343,7 @@ func TestNothingIsSaidWhileWaitingUnlessAsked(t *testing.T) {
 	w := newWorld(t)
 	first, _ := w.holding(1, []string{"--note", "the first"})
 	silent := w.start("lock", "n", "--", "true")
-	w.awaitWaiters("n", 1)
+	w.awaitWaiters(1)
 	loud := w.start("lock", "-v", "n", "--", "true")
 	w.await(func() bool {
 		return strings.Contains(loud.err.String(), `waiting for "n", 2nd in line; held by the first`)

@@ -58,26 +58,22 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// playChild says who it is, then stamps the clock into a file until it is ended.
+// playChild says who it is, and stays until it is ended.
 // Words: "stubborn" (deaf to TERM), "parent" (starts another like itself).
 func playChild(words []string) {
-	dir := words[0]
-	for i, w := range words[1:] {
+	for i, w := range words {
 		switch w {
 		case "stubborn":
 			signal.Ignore(unix.SIGTERM)
 		case "parent":
-			other := exec.Command(os.Args[0], append([]string{"child", dir}, words[i+2:]...)...)
+			other := exec.Command(os.Args[0], append([]string{"child"}, words[i+1:]...)...)
 			other.Stdout = os.Stdout
 			must(other.Start())
 		}
 	}
-	stamps, err := os.OpenFile(filepath.Join(dir, "stamps."+strconv.Itoa(os.Getpid())), os.O_CREATE|os.O_WRONLY, 0o600)
-	must(err)
 	fmt.Println(os.Getpid(), os.Getppid())
 	for {
-		_, _ = stamps.WriteAt(fmt.Appendf(nil, "%020d", monotonic()), 0)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Hour)
 	}
 }
 
@@ -85,13 +81,6 @@ func must(err error) {
 	if err != nil {
 		panic(err)
 	}
-}
-
-// monotonic is the clock that all processes of a test share, in nanoseconds.
-func monotonic() int64 {
-	var ts unix.Timespec
-	must(unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts))
-	return ts.Nano()
 }
 
 // hang is a guard against hanging, never a measure of speed.
@@ -156,8 +145,10 @@ func (w *world) startWith(change func(*exec.Cmd), args ...string) *process {
 		w.t.Fatal(err)
 	}
 	stuck := time.AfterFunc(hang, func() { _ = p.cmd.Process.Kill() })
+	out := p.out // a terminal's is another
 	go func() {
 		defer close(p.done)
+		defer out.close()
 		err := p.cmd.Wait()
 		p.hung = !stuck.Stop()
 		p.code = p.cmd.ProcessState.ExitCode()
@@ -167,7 +158,6 @@ func (w *world) startWith(change func(*exec.Cmd), args ...string) *process {
 		if err != nil && !errors.As(err, new(*exec.ExitError)) {
 			p.code = -1000
 		}
-		p.out.close()
 	}()
 	w.t.Cleanup(func() {
 		_ = p.cmd.Process.Signal(unix.SIGCONT)
@@ -221,7 +211,6 @@ func (p *process) line() string {
 
 // kid is a played child as the test sees it.
 type kid struct {
-	w         *world
 	pid, ppid int
 }
 
@@ -229,9 +218,9 @@ type kid struct {
 func (w *world) holding(n int, flags []string, words ...string) (p *process, kids []kid) {
 	w.t.Helper()
 	args := append([]string{"lock"}, flags...)
-	p = w.start(append(append(args, "n", "--", os.Args[0], "child", w.dir), words...)...)
+	p = w.start(append(append(args, "n", "--", os.Args[0], "child"), words...)...)
 	for range n {
-		k := kid{w: w}
+		var k kid
 		if _, err := fmt.Sscan(p.line(), &k.pid, &k.ppid); err != nil {
 			w.t.Fatal(err)
 		}
@@ -263,15 +252,6 @@ func parentOf(t *testing.T, pid int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil {
 		t.Fatal(err)
-	}
-	return n
-}
-
-// lastStamp is when the child last ran.
-func (k kid) lastStamp() int64 {
-	n, err := strconv.ParseInt(strings.TrimLeft(k.w.read("stamps."+strconv.Itoa(k.pid)), "0"), 10, 64)
-	if err != nil {
-		k.w.t.Fatal(err)
 	}
 	return n
 }
@@ -315,9 +295,10 @@ func (w *world) line(name string) line {
 	return l
 }
 
-func (w *world) awaitWaiters(name string, n int) {
+// awaitWaiters waits until so many wait for "n".
+func (w *world) awaitWaiters(n int) {
 	w.t.Helper()
-	w.await(func() bool { return len(w.line(name).Waiters) == n }, fmt.Sprintf("%d waiters for %s", n, name))
+	w.await(func() bool { return len(w.line("n").Waiters) == n }, fmt.Sprintf("%d waiters", n))
 }
 
 // output is what a process writes, to be read as it comes or as a whole.

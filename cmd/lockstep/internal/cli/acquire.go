@@ -62,7 +62,7 @@ func (h *held) release(ctx context.Context) error {
 func (a *app) acquire(ctx context.Context, c *lockstep.Client, j *job, signals <-chan os.Signal) (*held, error) {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	w := a.waiter(j)
+	w := a.waiter()
 	defer w.end()
 	type answer struct {
 		h   *held
@@ -191,8 +191,7 @@ func (a *app) notAcquired(j *job, err error) error {
 		return err
 	}
 	text := quoted(j.names) + " " + verb(len(j.names)) + " held by somebody else"
-	var held *lockstep.HeldError
-	if errors.As(err, &held) {
+	if held, ok := errors.AsType[*lockstep.HeldError](err); ok {
 		if who := whoHolds(held.Line); who != "" {
 			text = fmt.Sprintf("%q is held by %s", held.Line.Name, who)
 		} else if len(held.Line.Waiters) > 0 {

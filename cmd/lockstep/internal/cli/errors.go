@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,11 +74,10 @@ func (a *app) exit(err error) int {
 // complain is one line on standard error.
 func (a *app) complain(code int, text string) {
 	if a.json {
-		line, _ := json.Marshal(struct { // two plain fields: it cannot fail
+		_ = printJSON(a.err, struct { // standard error is the last place to complain
 			Error string `json:"error"`
 			Code  int    `json:"code"`
 		}{text, code})
-		fmt.Fprintf(a.err, "%s\n", line)
 		return
 	}
 	fmt.Fprintf(a.err, "lockstep: %s\n", text)

@@ -53,10 +53,12 @@ type lockFlags struct {
 func (a *app) lockCommand() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
-		Use:     "lock NAME... -- COMMAND [ARG...]",
-		Short:   "Run a command while holding a lock",
-		Long:    lockHelp,
-		Example: "  lockstep lock nightly -- ./report.sh --full\n  lockstep lock -n nightly -c 'make report | mail ops'\n  lockstep lock --timeout 30 --slots 4 builds -- make",
+		Use:   "lock NAME... -- COMMAND [ARG...]",
+		Short: "Run a command while holding a lock",
+		Long:  lockHelp,
+		Example: `  lockstep lock nightly -- ./report.sh --full
+  lockstep lock -n nightly -c 'make report | mail ops'
+  lockstep lock --timeout 30 --slots 4 builds -- make`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			job, err := f.job(cmd, args)
 			if err != nil {
@@ -92,24 +94,14 @@ func (f *lockFlags) job(cmd *cobra.Command, args []string) (*job, error) {
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		j.names, j.argv = args[:dash], args[dash:]
 	}
-	hasScript := cmd.Flags().Changed("command")
-	switch {
-	case len(j.names) == 0:
-		return nil, usage("no name: lockstep lock NAME -- COMMAND")
-	case hasScript && len(j.argv) > 0:
-		return nil, usage("both -c and a command after --")
-	case hasScript:
-		j.argv = []string{"/bin/sh", "-c", f.script}
-	case len(j.argv) == 0 && len(j.names) > 1:
-		return nil, usage("no command: put -- before it: lockstep lock %s -- %s …", j.names[0], j.names[1])
-	case len(j.argv) == 0:
-		return nil, usage("no command: lockstep lock %s -- COMMAND", j.names[0])
-	case f.conflict < 0 || f.conflict > 255:
+	if err := j.command(cmd.Flags().Changed("command")); err != nil {
+		return nil, err
+	}
+	if err := j.kind(cmd.Flags().Changed("slots")); err != nil {
+		return nil, err
+	}
+	if f.conflict < 0 || f.conflict > 255 {
 		return nil, usage("--conflict-exit-code %d: an exit code is 0 to 255", f.conflict)
-	case f.shared && f.exclusive, f.shared && f.slots != 0, f.exclusive && f.slots != 0:
-		return nil, usage("--shared, --exclusive and --slots: a lock is one of them")
-	case cmd.Flags().Changed("slots") && f.slots < 1:
-		return nil, usage("--slots %d: at least 1", f.slots)
 	}
 	if f.wait.given && f.wait.d == 0 { // as flock(1) has it
 		j.try = true
@@ -122,6 +114,40 @@ func (f *lockFlags) job(cmd *cobra.Command, args []string) (*job, error) {
 		j.note = fmt.Sprintf("%s pid %d %.100s", host, os.Getpid(), j.argv[0])
 	}
 	return j, nil
+}
+
+// command checks that there is one, in one of the two ways to give it.
+func (j *job) command(hasScript bool) error {
+	switch {
+	case len(j.names) == 0:
+		return usage("no name: lockstep lock NAME -- COMMAND")
+	case hasScript && len(j.argv) > 0:
+		return usage("both -c and a command after --")
+	case hasScript:
+		j.argv = []string{"/bin/sh", "-c", j.script}
+	case len(j.argv) == 0 && len(j.names) > 1:
+		return usage("no command: put -- before it: lockstep lock %s -- %s …", j.names[0], j.names[1])
+	case len(j.argv) == 0:
+		return usage("no command: lockstep lock %s -- COMMAND", j.names[0])
+	}
+	return nil
+}
+
+// kind checks that the lock is of one kind.
+func (j *job) kind(hasSlots bool) error {
+	n := 0
+	for _, given := range []bool{j.shared, j.exclusive, hasSlots} {
+		if given {
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return usage("--shared, --exclusive and --slots: a lock is one of them")
+	case hasSlots && j.slots < 1:
+		return usage("--slots %d: at least 1", j.slots)
+	}
+	return nil
 }
 
 func (a *app) lock(ctx context.Context, j *job) error {

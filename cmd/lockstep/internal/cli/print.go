@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -15,9 +16,11 @@ import (
 // The names of JSON fields are part of the command's interface; docs/command.md
 // lists them.
 
+func (a *app) printJSON(v any) error { return printJSON(a.out, v) }
+
 // printJSON writes one object as one line.
-func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }

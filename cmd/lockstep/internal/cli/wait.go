@@ -31,7 +31,7 @@ type waiter struct {
 	task  sync.WaitGroup
 }
 
-func (a *app) waiter(j *job) *waiter {
+func (a *app) waiter() *waiter {
 	w := &waiter{out: a.err, start: time.Now(), lines: a.verbose && !a.json, done: make(chan struct{})}
 	if !w.lines && !a.json && tty.IsTerminal(a.err) {
 		w.live, w.width = true, tty.Width(a.err)

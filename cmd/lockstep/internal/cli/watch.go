@@ -138,18 +138,16 @@ func (a *app) runChange(ctx context.Context, name string, ch lockstep.Change, ar
 		cmd.Env = append(cmd.Env, "LOCKSTEP_VALUE="+string(ch.Value))
 	}
 	err := cmd.Run()
-	var failed *exec.ExitError
 	switch {
-	case err == nil, ctx.Err() != nil:
-		return nil
-	case errors.As(err, &failed):
-		a.warn(fmt.Sprintf("%s: %v", argv[0], err))
-		return nil
+	case err == nil:
+	case ctx.Err() != nil:
+		return context.Cause(ctx) // the user ended both
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return &exitError{127, fmt.Errorf("%s: command not found", argv[0])}
 	case errors.Is(err, os.ErrPermission):
 		return &exitError{126, err}
+	default: // it failed: the next change may do better
+		a.warn(fmt.Sprintf("%s: %v", argv[0], err))
 	}
-	a.warn(err.Error()) // such as a child that did not read its input
 	return nil
 }

@@ -150,14 +150,16 @@ func colourOf(kind string) string {
 }
 
 func (s Screen) object(e event) {
-	line, _ := json.Marshal(struct { // plain fields: it cannot fail
+	line, err := json.Marshal(struct {
 		MS     float64        `json:"ms"`
 		Worker string         `json:"worker"`
 		Event  string         `json:"event"`
 		Token  lockstep.Token `json:"token,omitempty,string"`
 		TookMS float64        `json:"took_ms,omitempty"`
 	}{millis(e.at), e.worker, e.kind, e.token, millis(e.took)})
-	fmt.Fprintf(s.Out, "%s\n", line)
+	if err == nil { // nothing in it can fail
+		fmt.Fprintf(s.Out, "%s\n", line)
+	}
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -91,10 +91,11 @@ func work(name, url, ttlText string) error {
 
 // turn is one time at the lock.
 func turn(ctx context.Context, lease *lockstep.Lease, words *bufio.Scanner) (more bool, err error) {
-	say(message{Event: holds, Token: lease.Token(), At: now()})
-	if lease.Err() != nil { // the check that everybody makes; what comes after it may come late
-		say(message{Event: lost, At: now()})
-		return true, nil
+	if err := say(message{Event: holds, Token: lease.Token(), At: now()}); err != nil {
+		return false, err
+	}
+	if held := lease.Err() == nil; !held { // the check that everybody makes; what comes after it may come late
+		return true, say(message{Event: lost, At: now()})
 	}
 	if !words.Scan() { // here the frozen one is frozen
 		return false, lease.Release(ctx)
@@ -103,23 +104,20 @@ func turn(ctx context.Context, lease *lockstep.Lease, words *bufio.Scanner) (mor
 	if !ok {
 		return false, fmt.Errorf("told to %q", words.Text())
 	}
-	say(message{Event: writes, Token: lease.Token(), Text: text, At: now()})
+	if err := say(message{Event: writes, Token: lease.Token(), Text: text, At: now()}); err != nil {
+		return false, err
+	}
 	if !words.Scan() {
 		return false, lease.Release(ctx)
 	}
 	at := now()
 	switch err := lease.Release(ctx); {
 	case errors.Is(err, lockstep.ErrLost):
-		say(message{Event: lost, At: now()})
+		return true, say(message{Event: lost, At: now()})
 	case err != nil:
 		return false, err
-	default:
-		say(message{Event: released, At: at})
 	}
-	return true, nil
+	return true, say(message{Event: released, At: at})
 }
 
-func say(m message) {
-	line, _ := json.Marshal(m) // plain fields: it cannot fail
-	fmt.Printf("%s\n", line)
-}
+func say(m message) error { return json.NewEncoder(os.Stdout).Encode(m) }

@@ -57,12 +57,13 @@ type Result struct {
 	Interrupted bool
 }
 
-// grace is how long the group has from TERM to KILL.
+// grace is how long the group has from TERM, where the window's end is what ends it;
+// KILL comes a lead before that.
 func grace(ttl time.Duration) time.Duration { return max(ttl/4, 150*time.Millisecond) }
 
 // lead is how long before the end of the window KILL is sent: what the kernel may
-// take to end every process of the group.
-func lead(ttl time.Duration) time.Duration { return max(ttl/20, 50*time.Millisecond) }
+// take to end every process of the group, on a busy machine.
+func lead(ttl time.Duration) time.Duration { return max(ttl/20, 100*time.Millisecond) }
 
 // lostGrace is what the group has from TERM to KILL when the lock may already be
 // somebody else's.

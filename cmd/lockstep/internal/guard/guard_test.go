@@ -277,7 +277,8 @@ func TestTheChildInheritsTheUsersDescriptors(t *testing.T) {
 		}
 	}
 	raw := `{"Dir":"` + dir + `","TTL":10000000000,"Renew":true}`
-	out, err := exec.Command("/bin/sh", "-c", `"$0" command "$1" /bin/sh -c 'cat <&3; cat <&4' 3<"$2/3" 4<"$2/4"`, os.Args[0], raw, dir).CombinedOutput()
+	script := `"$0" command "$1" /bin/sh -c 'cat <&3; cat <&4' 3<"$2/3" 4<"$2/4"`
+	out, err := exec.Command("/bin/sh", "-c", script, os.Args[0], raw, dir).CombinedOutput()
 	if err != nil || string(out) != "of the user 3of the user 4" {
 		t.Fatalf("%v: %s", err, out)
 	}

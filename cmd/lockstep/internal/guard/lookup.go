@@ -23,7 +23,7 @@ func lookup(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, executable(name)
 	}
-	err := error(fs.ErrNotExist)
+	err := fs.ErrNotExist
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		if dir == "" {
 			dir = "."

@@ -16,7 +16,7 @@ import (
 type order struct {
 	Op      string        `json:"op"`
 	Window  int64         `json:"window,omitempty"` // ns of clock: the end of the trust window
-	Grace   time.Duration `json:"grace,omitempty"`  // from TERM to KILL
+	Grace   time.Duration `json:"grace,omitempty"`  // from TERM to KILL, at most
 	Lead    time.Duration `json:"lead,omitempty"`   // from KILL to the end of the window
 	Suspend bool          `json:"suspend,omitempty"`
 	Signal  int           `json:"signal,omitempty"`

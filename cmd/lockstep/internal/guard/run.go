@@ -149,16 +149,21 @@ func (r *run) supervise() {
 			r.order(order{Op: opLost})
 			giveUp.Reset(2 * lostGrace)
 		case <-moved.C:
-			if r.news() && !r.lost {
-				giveUp.Reset(r.untilGiveUp())
-			}
-			if !r.front.Lent() { // a shell's fg of a job that runs tells nobody
-				r.lend()
-			}
+			r.lookAround(giveUp)
 		case <-giveUp.C:
 			r.takeOver(WindowClosed)
 			return
 		}
+	}
+}
+
+// lookAround does what is done from time to time.
+func (r *run) lookAround(giveUp *time.Timer) {
+	if r.news() && !r.lost {
+		giveUp.Reset(r.untilGiveUp())
+	}
+	if !r.front.Lent() { // a shell's fg of a job that runs tells nobody
+		r.lend()
 	}
 }
 
@@ -175,8 +180,8 @@ func (r *run) news() bool {
 }
 
 // untilGiveUp is when a guardian that has not ended the group does not work: KILL
-// was due half a lead before.
-func (r *run) untilGiveUp() time.Duration { return time.Until(r.c.Until()) - lead(r.c.TTL)/2 }
+// was due a quarter of a lead before.
+func (r *run) untilGiveUp() time.Duration { return time.Until(r.c.Until()) - lead(r.c.TTL)*3/4 }
 
 // heed acts on a report; true: it is the last one.
 func (r *run) heed(rep report) (last bool) {
@@ -224,6 +229,11 @@ func (r *run) order(o order) {
 // because it did not answer. The kernel has then made this process the parent of
 // the child's leader (group_linux.go), so that its number is safe to signal.
 func (r *run) takeOver(cause Cause) {
+	if cause != GuardianDied && r.child.leader != 0 {
+		// It is late: this does not wait for the guardian's end. What it has not
+		// told to be gone it has not reaped, or only just.
+		_ = unix.Kill(-r.child.leader, unix.SIGKILL)
+	}
 	_ = r.guardian.Kill() // a process that has ended is no error that matters
 	for rep := range r.reports {
 		if r.heed(rep) {
