@@ -218,18 +218,23 @@ func TestAnEngineThatDoesNotAnswerInTimeIsNotALockThatIsHeld(t *testing.T) {
 	w := newWorld(t)
 	w.expect(0, "lock", "n", "--", "true")
 	// Who holds the gate keeps every writer waiting (sqliteengine's gate.go).
-	gate, err := os.Open(w.path("engine/gate"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer gate.Close()
-	if err := unix.Flock(int(gate.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	holdGate(t, w)
 	if _, err := w.expect(69, "lock", "--timeout", "0.3", "n", "--", "true"); !oneLine(err) {
 		t.Errorf("it said %q", err)
 	}
 	w.expect(69, "put", "--timeout", "0.3", "v", "1")
+}
+
+func holdGate(t *testing.T, w *world) {
+	t.Helper()
+	gate, err := os.Open(w.path("engine/gate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gate.Close() })
+	if err := unix.Flock(int(gate.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestASignalWhileWaitingLeavesTheLine(t *testing.T) {
@@ -243,6 +248,23 @@ func TestASignalWhileWaitingLeavesTheLine(t *testing.T) {
 			t.Errorf("%v: ended with %d, said %q", s, code, p.err)
 		}
 		w.awaitWaiters(0)
+	}
+}
+
+func TestASignalEndsTheWaitForAnEngineThatDoesNotAnswer(t *testing.T) {
+	w := newWorld(t)
+	if err := os.Mkdir(w.path("engine"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.write("engine/gate", "")
+	holdGate(t, w)
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
+		p := w.start("lock", "-v", "n", "--", "true")
+		w.await(func() bool { return strings.Contains(p.err.String(), "engine file://") }, "its first word")
+		p.signal(s)
+		if code := p.wait(); code != 128+int(s) || strings.Count(p.err.String(), "\n") != 1 {
+			t.Errorf("%v: ended with %d, said %q", s, code, p.err)
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -76,7 +78,7 @@ func (a *app) lockCommand() *cobra.Command {
 	fl.BoolVarP(&f.exclusive, "exclusive", "x", false, "hold alone what others hold --shared")
 	fl.IntVar(&f.slots, "slots", 0, "hold one of `N` slots; all users of the name give the same N")
 	fl.Var(&f.ttl, "ttl", "`duration` after which others take the lock of a host that is gone (default 10s)")
-	fl.StringVarP(&f.script, "command", "c", "", "run this `string` in /bin/sh in place of COMMAND")
+	fl.StringVarP(&f.script, "command", "c", "", "run this `string` in /bin/sh (Windows: cmd) in place of COMMAND")
 	fl.StringVar(&f.note, "note", "", "what others see of this holder (default: host, process id and command)")
 	return cmd
 }
@@ -125,6 +127,9 @@ func (j *job) command(hasScript bool) error {
 		return usage("both -c and a command after --")
 	case hasScript:
 		j.argv = []string{"/bin/sh", "-c", j.script}
+		if runtime.GOOS == "windows" {
+			j.argv = []string{"cmd", "/c", j.script}
+		}
 	case len(j.argv) == 0 && len(j.names) > 1:
 		return usage("no command: put -- before it: lockstep lock %s -- %s …", j.names[0], j.names[1])
 	case len(j.argv) == 0:
@@ -162,8 +167,12 @@ func (a *app) lock(ctx context.Context, j *job) error {
 		open, cancel = context.WithTimeout(ctx, j.wait.d)
 		defer cancel()
 	}
+	opening, opened := untilSignal(open, signals)
 	var result guard.Result
-	err := a.with(open, func(c *lockstep.Client) error {
+	err := a.with(opening, func(c *lockstep.Client) error {
+		if err := opened(); err != nil {
+			return err
+		}
 		h, err := a.acquire(ctx, c, j, signals)
 		if err != nil {
 			return err
@@ -171,10 +180,36 @@ func (a *app) lock(ctx context.Context, j *job) error {
 		result, err = a.run(ctx, c, j, h, signals)
 		return err
 	}, opts...)
+	if signalled := opened(); signalled != nil {
+		return signalled
+	}
 	if result.Interrupted {
 		interruptGroup()
 	}
 	return err
+}
+
+// untilSignal is ctx until a signal comes, or stop is called, which returns the end
+// that the signal asks for. An engine that does not answer must not swallow TERM.
+func untilSignal(ctx context.Context, signals <-chan os.Signal) (_ context.Context, stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	var task sync.WaitGroup
+	var end error
+	task.Go(func() {
+		select {
+		case s := <-signals:
+			end = interrupted(s)
+			cancel()
+		case <-stopped:
+		}
+	})
+	return ctx, sync.OnceValue(func() error {
+		close(stopped)
+		task.Wait()
+		cancel()
+		return end
+	})
 }
 
 // run runs the child, gives the lock back, and says what became of both.

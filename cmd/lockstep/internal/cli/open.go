@@ -35,6 +35,7 @@ func (a *app) with(ctx context.Context, f func(*lockstep.Client) error, opts ...
 	if err != nil {
 		return err
 	}
+	a.note("engine %s", withoutPassword(raw))
 	e, err := drivers.Open(ctx, target)
 	if err != nil {
 		return fmt.Errorf("engine %s: %w", withoutPassword(raw), err)
