@@ -17,6 +17,9 @@ import (
 // ring rings bells after a commit. One that is not heard, or not there, is no
 // error: its engine looks by itself, if it lives (wait.go).
 func (e *Engine) ring(bells map[int64]struct{}) {
+	if len(bells) == 0 {
+		return
+	}
 	var now [8]byte
 	binary.LittleEndian.PutUint64(now[:], uint64(e.clock.mono()))
 	for bell := range bells {

@@ -11,6 +11,13 @@ import (
 
 func TestConformance(t *testing.T) { enginetest.Run(t, harness(t.TempDir())) }
 
+// TestConformanceByTTL has sessions run out in real time.
+func TestConformanceByTTL(t *testing.T) {
+	h := harness(t.TempDir())
+	h.EndSession, h.Forget, h.Compact, h.Transactions = nil, nil, nil, nil
+	enginetest.Run(t, h)
+}
+
 // harness is one directory, with every handle on it as if in another process:
 // engines share nothing in memory but the watcher of files.
 func harness(dir string) enginetest.Harness {

@@ -66,10 +66,12 @@ func (g *gate) try() (bool, error) {
 
 func (g *gate) leave() error { return unlock(g.file) }
 
+var pid = uint64(os.Getpid())
+
 // sign writes who is inside, for those who wait too long.
 func (g *gate) sign() error {
 	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(os.Getpid()))
+	binary.LittleEndian.PutUint64(b[:], pid)
 	_, err := g.file.WriteAt(b[:], 0)
 	return err
 }
@@ -80,6 +82,6 @@ func (g *gate) holder() string {
 	if n, _ := g.file.ReadAt(b[:], 0); n < len(b) {
 		return "an unknown process"
 	}
-	pid := int64(binary.LittleEndian.Uint64(b[:]))
-	return fmt.Sprintf("process %d (%s)", pid, processState(pid))
+	inside := int64(binary.LittleEndian.Uint64(b[:]))
+	return fmt.Sprintf("process %d (%s)", inside, processState(inside))
 }

@@ -92,6 +92,9 @@ func TestWhoLeavesBeforeTheGateOpensChangesNothing(t *testing.T) {
 		_, err := s.Acquire(ctx, mutex("n"), false)
 		failed <- err
 	}()
+	for len(e.writer.turn) > 0 { // until the writer waits at the gate with it
+		time.Sleep(time.Millisecond)
+	}
 	cancel()
 	mustBe(t, <-failed, context.Canceled)
 	if err := other.writer.gate.leave(); err != nil {

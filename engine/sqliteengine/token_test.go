@@ -11,7 +11,10 @@ import (
 // directory is as it was some grants ago, and the boot is another one.
 func TestPowerCutBringsNoTokenBack(t *testing.T) {
 	dir, cut := t.TempDir(), t.TempDir()
-	if err := open(t, dir).Close(); err != nil { // what is durable
+	clk := new(steppedClock)
+	halfPast := time.Now().Truncate(time.Hour).Add(30 * time.Minute)
+	clk.wallBy.Store(int64(time.Until(halfPast)))
+	if err := open(t, dir, withClock(clk)).Close(); err != nil { // what is durable
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "lockstep.db"))
@@ -21,7 +24,7 @@ func TestPowerCutBringsNoTokenBack(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cut, "lockstep.db"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := open(t, dir)
+	e := open(t, dir, withClock(clk))
 	s := begin(t, e, long)
 	last := acquire(t, s, mutex("n"))
 	for range 5 {
@@ -30,9 +33,8 @@ func TestPowerCutBringsNoTokenBack(t *testing.T) {
 		release(t, s, c)
 	}
 
-	// Not even the wall clock needs to have moved: it may have lost its battery.
-	clk := new(steppedClock)
-	clk.wallBy.Store(int64(-365 * day))
+	// The wall clock may even have gone back: it has lost its battery.
+	clk.wallBy.Add(int64(-365*day - 20*time.Minute))
 	after := open(t, cut, withBoot("next"), withClock(clk))
 	if g := acquire(t, begin(t, after, long), mutex("n")); g.Token <= last.Token {
 		t.Errorf("token %d after the cut, %d before", g.Token, last.Token)

@@ -58,9 +58,13 @@ func (t *txn) finish() error {
 
 // ring has a bell rung after the commit.
 func (t *txn) ring(bell int64) {
-	if bell != 0 {
-		t.rings[bell] = struct{}{}
+	if bell == 0 {
+		return
 	}
+	if t.rings == nil {
+		t.rings = make(map[int64]struct{})
+	}
+	t.rings[bell] = struct{}{}
 }
 
 // changed has everybody told who watches the topic.
@@ -90,7 +94,7 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 	if err != nil {
 		return nil, w.fail(c, err)
 	}
-	t := &txn{conn: c, e: w.e, now: w.e.clock.mono(), alive: make(map[int64]bool), rings: make(map[int64]struct{})}
+	t := &txn{conn: c, e: w.e, now: w.e.clock.mono(), alive: make(map[int64]bool)}
 	for _, j := range jobs {
 		err := j.run(t)
 		if err == nil {

@@ -51,6 +51,10 @@ func TestReleaseToOneOfAHundredWaitersCostsTwoReads(t *testing.T) {
 	}
 }
 
+func looks(e *Engine) func() (int64, int64) {
+	return func() (int64, int64) { return e.Transactions(), e.Reads() }
+}
+
 // settled waits until nothing has been counted for a while.
 func settled(t *testing.T, count func() (int64, int64)) {
 	t.Helper()
@@ -71,8 +75,7 @@ func TestWaitersCostNoTransactionAndNoReadWhileNothingChanges(t *testing.T) {
 	for range 3 {
 		_ = enqueue(t, begin(t, e, long), mutex("n"))
 	}
-	count := func() (int64, int64) { return e.Transactions(), e.Reads() }
-	settled(t, count) // many a probe, look and sweep long
+	settled(t, looks(e)) // many a probe, look and sweep long
 }
 
 // Nothing needs a bell: whoever waits looks by itself.
@@ -82,11 +85,53 @@ func TestLostBellIsMadeUpFor(t *testing.T) {
 	holder, c := begin(t, a, long), mutex("n")
 	acquire(t, holder, c)
 	next := enqueue(t, begin(t, b, long), mutex("n"))
+	settled(t, looks(b))
 	if err := os.Remove(b.dir.bell(b.bell)); err != nil {
 		t.Fatal(err)
 	}
 	release(t, holder, c)
 	mustGrant(t, next)
+}
+
+// Somebody else's business must not put the next look off for ever.
+func TestBellsThatNeverStopKeepNobodyFromLooking(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, dir)
+	dead := spawn(t, dir)
+	dead.ask("begin %s", long)
+	dead.ask("acquire n")
+	next := enqueue(t, begin(t, e, long), mutex("n"))
+	dead.kill()
+	for {
+		select {
+		case g := <-next:
+			if g.err != nil {
+				t.Error(g.err)
+			}
+			return
+		case <-time.After(time.Millisecond):
+			e.wait.ring()
+		}
+	}
+}
+
+// Who is first in line after a release looks after the new holder: nobody else
+// does.
+func TestNewFirstWaiterLooksAfterTheNewHolder(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, dir, withNaps(naps{probe: 50 * time.Millisecond, look: time.Hour, sweep: time.Hour}))
+	holder, c := begin(t, e, long), mutex("n")
+	acquire(t, holder, c)
+	second := spawn(t, dir)
+	second.ask("begin %s", long)
+	second.send("acquire n")
+	waitFor(t, e, "n", func(l engine.Line) bool { return len(l.Waiters) == 1 })
+	third := enqueue(t, begin(t, e, long), mutex("n"))
+	settled(t, looks(e))
+	release(t, holder, c)
+	second.hear()
+	second.kill()
+	mustGrant(t, third)
 }
 
 // The releaser is killed between its commit and the bell.
@@ -96,6 +141,7 @@ func TestGrantWithoutABellIsFound(t *testing.T) {
 	holder, c := begin(t, a, long), mutex("n")
 	acquire(t, holder, c)
 	next := enqueue(t, begin(t, b, long), mutex("n"))
+	settled(t, looks(b))
 	inside(t, a, func(tx *txn) error {
 		if _, err := tx.remove(holder.id, c.Name, c.ID); err != nil {
 			return err
@@ -114,6 +160,7 @@ func TestBellWakesAcrossEngines(t *testing.T) {
 	holder, c := begin(t, a, long), mutex("n")
 	acquire(t, holder, c)
 	next := enqueue(t, begin(t, b, long), mutex("n"))
+	settled(t, looks(b)) // its first look is behind it
 	release(t, holder, c)
 	mustGrant(t, next)
 }
