@@ -39,7 +39,7 @@ func (c crowdRow) measure(b *bench) (lines []line, err error) {
 	if err := holder.take(); err != nil {
 		return nil, err
 	}
-	all, err := startAll(crowdProcesses, "crowd", job{Dir: dir, N: crowdEach})
+	all, err := startAll(crowdProcesses, false, "crowd", job{Dir: dir, N: crowdEach})
 	if err != nil {
 		return nil, err
 	}

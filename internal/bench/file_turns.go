@@ -12,7 +12,8 @@ import (
 
 // Processes that want one lock, each again as soon as it gave it back. A turn
 // counts when the one before was another process's: a lock that lets its last
-// holder in again hands nothing over.
+// holder in again hands nothing over. The processes are spread over the cores:
+// two that share one alternate as the scheduler pleases, not as the lock does.
 
 // turnsReport is what one process saw of it.
 type turnsReport struct {
@@ -38,7 +39,7 @@ func turnsContender(name, kind string, processes int) contender {
 		if err := os.WriteFile(filepath.Join(dir, "last"), make([]byte, 8), 0o600); err != nil {
 			return nil, err
 		}
-		all, err := startAll(processes, "turns", job{Dir: dir, Kind: kind})
+		all, err := startAll(processes, true, "turns", job{Dir: dir, Kind: kind})
 		if err != nil {
 			return nil, err
 		}

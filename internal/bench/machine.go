@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -40,12 +41,25 @@ func cores() int {
 	return strings.Count(string(text), "processor\t:")
 }
 
-// pinned says what was, by whoever started this (taskset).
+// onCore is a command that runs another on the i-th core that there is, counted
+// round; nil: this process may not use all cores, or there is no taskset.
+func onCore(i int) []string {
+	taskset, err := exec.LookPath("taskset")
+	if err != nil || runtime.NumCPU() < cores() {
+		return nil
+	}
+	return []string{taskset, "-c", strconv.Itoa(i % cores())}
+}
+
+// pinned says what was, by this program or by whoever started it.
 func pinned() string {
 	if n := runtime.NumCPU(); n < cores() {
-		return fmt.Sprintf("pinned to %d of %d cores", n, cores())
+		return fmt.Sprintf("pinned as a whole to %d of %d cores", n, cores())
 	}
-	return "nothing pinned"
+	if onCore(0) == nil {
+		return "nothing pinned"
+	}
+	return "processes that take turns pinned to the cores in turn, nothing else pinned"
 }
 
 // commit is what was measured; "-dirty": and something that is not committed.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 )
 
 // roleVariable makes this program a worker instead: a second process of a row,
@@ -98,12 +99,16 @@ type process struct {
 }
 
 // start has a worker running and ready.
-func start(name string, j job) (*process, error) {
+func start(name string, j job) (*process, error) { return startOn(nil, name, j) }
+
+// startOn is start by a command that runs another, such as taskset.
+func startOn(by []string, name string, j job) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self)
+	argv := append(slices.Clone(by), self)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+name)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -151,10 +156,15 @@ func (p *process) ask(o order) (report, error) {
 // close has the worker end, and waits until it has.
 func (p *process) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
 
-// startAll starts n workers of one role.
-func startAll(n int, name string, j job) (all []*process, err error) {
-	for range n {
-		p, err := start(name, j)
+// startAll starts n workers of one role; spread: each on a core of its own, as
+// far as there are some.
+func startAll(n int, spread bool, name string, j job) (all []*process, err error) {
+	for i := range n {
+		var by []string
+		if spread {
+			by = onCore(i)
+		}
+		p, err := startOn(by, name, j)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(all))
 		}
