@@ -28,16 +28,35 @@ var oldestSQLite = [3]int{3, 51, 3}
 const pageSize = 1024
 
 // prepareDB brings the database to this layout and this boot. The caller is
-// inside the gate; alone says whether no other engine has the directory open.
-func prepareDB(d dir, clk clock, boot string, alone func() (bool, error)) error {
-	c, err := openConn(d.db(), fmt.Sprintf("page_size=%d", pageSize), "journal_mode=WAL", "synchronous=FULL")
+// inside the gate; alone says whether no other engine has the directory open. The
+// connection is the writer's: whoever closes the last one writes the log back,
+// and the next pays for a new one.
+func prepareDB(d dir, clk clock, boot string, alone func() (bool, error)) (*conn, error) {
+	c, err := openWriting(d)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.Chmod(d.db(), 0o600); err != nil {
-		return errors.Join(err, c.close())
+	err = os.Chmod(d.db(), 0o600)
+	if err == nil {
+		err = prepareWith(c, d, clk, boot, alone)
 	}
-	return errors.Join(prepareWith(c, d, clk, boot, alone), c.close())
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// The log is carried over to the database after so many pages; a rarer pause to
+// do it is a longer one. A log that a great commit blew up is cut again.
+const (
+	checkpointPages = 4000    // 4 MB
+	maxIdleLog      = 8 << 20 // bytes
+)
+
+// openWriting is a connection whose commits are durable.
+func openWriting(d dir) (*conn, error) {
+	return openConn(d.db(), fmt.Sprintf("page_size=%d", pageSize), "journal_mode=WAL", "synchronous=FULL",
+		fmt.Sprintf("wal_autocheckpoint=%d", checkpointPages), fmt.Sprintf("journal_size_limit=%d", maxIdleLog))
 }
 
 func prepareWith(c *conn, d dir, clk clock, boot string, alone func() (bool, error)) error {

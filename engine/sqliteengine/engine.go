@@ -109,16 +109,22 @@ func (e *Engine) open(ctx context.Context, boot string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.leave()) }()
-	if err := e.arrive(ctx, boot); err != nil {
+	c, err := e.arrive(ctx, boot)
+	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			_ = c.close()
+		}
+	}()
 	e.bell = newID()
 	e.bellFile, err = keep(e.dir.newLockedFile(e.dir.bell(e.bell), make([]byte, 8)))
 	if err != nil {
 		return err
 	}
 	e.quick, e.bulk = newReader(e.dir, &e.reads), newReader(e.dir, &e.reads)
-	e.writer = newWriter(e, g)
+	e.writer = newWriter(e, g, c)
 	return nil
 }
 
@@ -133,22 +139,23 @@ func (e *Engine) enterGate(ctx context.Context, g gate) error {
 
 // arrive prepares the database and takes the shared lock that says so. All who
 // open pass the gate, so nobody comes between the exclusive look and it.
-func (e *Engine) arrive(ctx context.Context, boot string) error {
+func (e *Engine) arrive(ctx context.Context, boot string) (*conn, error) {
 	alone := func() (bool, error) { return tryLock(e.here, true) }
-	for {
-		err := prepareDB(e.dir, e.clock, boot, alone)
-		if !isBusy(err) || ctx.Err() != nil {
-			if err != nil {
-				return e.dir.explain(err)
-			}
-			break
-		}
+	c, err := prepareDB(e.dir, e.clock, boot, alone)
+	for isBusy(err) && ctx.Err() == nil {
+		c, err = prepareDB(e.dir, e.clock, boot, alone)
+	}
+	if err != nil {
+		return nil, e.dir.explain(err)
 	}
 	ok, err := tryLock(e.here, false)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: %s is locked by another program", engine.ErrUnusable, e.dir)
 	}
-	return err
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
 }
 
 // Close ends what is left. The core has ended every session before; one that it

@@ -119,7 +119,7 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 // last one's farewell, for a moment.
 func (w *writer) begin(durable bool) (*conn, error) {
 	for {
-		c, err := w.conn(durable)
+		c, err := w.use(durable)
 		if err == nil {
 			_, err = c.exec("BEGIN IMMEDIATE")
 		}
@@ -134,28 +134,28 @@ func (w *writer) begin(durable bool) (*conn, error) {
 	}
 }
 
-// The log is carried over to the database after so many pages; a rarer pause to
-// do it is a longer one. A log that a great commit blew up is cut again.
-const (
-	checkpointPages = 4000    // 4 MB
-	maxIdleLog      = 8 << 20 // bytes
-)
-
-// conn opens the connection on its first use, and after a failure.
-func (w *writer) conn(durable bool) (*conn, error) {
-	c, sync := &w.lease, "NORMAL"
-	if durable {
-		c, sync = &w.store, "FULL"
-	}
-	if *c == nil {
-		opened, err := openConn(w.e.dir.db(), "synchronous="+sync,
-			fmt.Sprintf("wal_autocheckpoint=%d", checkpointPages), fmt.Sprintf("journal_size_limit=%d", maxIdleLog))
+// use is the connection, opened anew after a failure, with commits that wait for
+// the disk or not. A durable one makes durable what came before it, too.
+func (w *writer) use(durable bool) (*conn, error) {
+	if w.conn == nil {
+		c, err := openWriting(w.e.dir)
 		if err != nil {
 			return nil, err
 		}
-		*c = opened
+		w.conn, w.durable = c, true
 	}
-	return *c, nil
+	if w.durable == durable {
+		return w.conn, nil
+	}
+	level := "NORMAL"
+	if durable {
+		level = "FULL"
+	}
+	if err := w.conn.pragma("synchronous=" + level); err != nil {
+		return w.conn, err
+	}
+	w.durable = durable
+	return w.conn, nil
 }
 
 // fail undoes a transaction. A connection that met an error is not used again:
@@ -182,12 +182,10 @@ func (w *writer) failCommit(c *conn, err error) error {
 }
 
 func (w *writer) discard() error {
-	var errs []error
-	for _, c := range []**conn{&w.lease, &w.store} {
-		if *c != nil {
-			errs = append(errs, (*c).close())
-			*c = nil
-		}
+	if w.conn == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	err := w.conn.close()
+	w.conn = nil
+	return err
 }

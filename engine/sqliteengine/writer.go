@@ -24,9 +24,9 @@ type writer struct {
 	e    *Engine
 	turn chan struct{} // holds one: whoever has it may use what follows
 
-	gate  gate
-	lease *conn // synchronous=NORMAL
-	store *conn // synchronous=FULL: also makes durable what lease wrote before
+	gate    gate
+	conn    *conn // nil after a failure
+	durable bool  // its commits wait for the disk
 
 	mu     sync.Mutex
 	queue  []*job
@@ -56,8 +56,9 @@ const (
 	jobLeft
 )
 
-func newWriter(e *Engine, g gate) *writer {
-	w := &writer{e: e, gate: g, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+// newWriter takes the gate's file and a connection whose commits are durable.
+func newWriter(e *Engine, g gate, c *conn) *writer {
+	w := &writer{e: e, gate: g, conn: c, durable: true, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	w.turn <- struct{}{}
 	w.done.Go(w.loop)
 	return w
