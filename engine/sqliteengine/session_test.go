@@ -92,9 +92,7 @@ func TestWhoLeavesBeforeTheGateOpensChangesNothing(t *testing.T) {
 		_, err := s.Acquire(ctx, mutex("n"), false)
 		failed <- err
 	}()
-	for len(e.writer.turn) > 0 { // until the writer waits at the gate with it
-		time.Sleep(time.Millisecond)
-	}
+	queued(e, 0)
 	cancel()
 	mustBe(t, <-failed, context.Canceled)
 	if err := other.writer.gate.leave(); err != nil {
@@ -108,6 +106,19 @@ func TestWhoLeavesBeforeTheGateOpensChangesNothing(t *testing.T) {
 	}
 }
 
+// queued waits until the writer waits at the gate and so many jobs behind it.
+func queued(e *Engine, n int) {
+	for {
+		e.writer.mu.Lock()
+		is := len(e.writer.queue)
+		e.writer.mu.Unlock()
+		if is == n && len(e.writer.turn) == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // One job of a batch fails: the others have their transactions all the same.
 func TestFailureOfOneJobIsNotAnothers(t *testing.T) {
 	dir := t.TempDir()
@@ -117,20 +128,23 @@ func TestFailureOfOneJobIsNotAnothers(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := errors.New("bad")
-	var fails []<-chan error
-	for range 3 {
-		fails = append(fails, e.writer.later(func(t *txn) error {
+	fail := func() <-chan error {
+		return e.writer.later(func(t *txn) error {
 			if _, err := t.exec("DELETE FROM sessions"); err != nil {
 				return err
 			}
 			return bad
-		}))
+		})
 	}
+	fails := []<-chan error{fail()}
+	queued(e, 0) // that one waits at the gate; the next share a transaction
+	fails = append(fails, fail(), fail())
 	good := make(chan error, 1)
 	go func() {
 		_, err := s.Acquire(t.Context(), mutex("n"), false)
 		good <- err
 	}()
+	queued(e, 3)
 	if err := other.writer.gate.leave(); err != nil {
 		t.Fatal(err)
 	}
