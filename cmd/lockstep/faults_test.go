@@ -117,6 +117,15 @@ func TestReleaseByForceEndsTheHoldersCommandAndItExits70(t *testing.T) {
 	}
 }
 
+// What ends well beside another holder has not gone well.
+func TestALossThatShowsOnlyAtTheEndIs70AsWell(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.expect(70, "lock", "n", "--", lockstepBinary, "release", "--force", "--yes", "n")
+	if !oneLine(err) || !strings.Contains(err, "lost") {
+		t.Errorf("it said %q", err)
+	}
+}
+
 // A waiter that is taken out queues again: it is the place that it loses.
 func TestReleaseByForceTakesOneWaiterOutOfTheLineByItsID(t *testing.T) {
 	w := newWorld(t)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,14 +110,17 @@ func TestALostLockEndsTheGroupEvenIfItIgnoresTERM(t *testing.T) {
 	}
 }
 
-func TestTheCommandKilledEndsTheGroup(t *testing.T) {
-	for name, words := range map[string][]string{"obeys TERM": {"parent"}, "ignores TERM": {"stubborn", "parent"}} {
-		t.Run(name, func(t *testing.T) {
-			c := playChildren(t, plan{Renew: true, TTL: time.Second}, 2, words...)
-			c.signal(c.cmd.Process.Pid, unix.SIGKILL)
-			c.awaitGone()
-		})
-	}
+func TestTheCommandKilledEndsTheGroupAtOnce(t *testing.T) {
+	// The window is open for an hour: it is the end of the pipe that tells.
+	c := playChildren(t, plan{Renew: true, TTL: time.Hour}, 2, "parent")
+	c.signal(c.cmd.Process.Pid, unix.SIGKILL)
+	c.awaitGone()
+}
+
+func TestTheCommandKilledEndsAGroupThatIgnoresTERM(t *testing.T) {
+	c := playChildren(t, plan{Renew: true, TTL: time.Second}, 2, "stubborn", "parent")
+	c.signal(c.cmd.Process.Pid, unix.SIGKILL)
+	c.awaitGone()
 }
 
 func TestTheCommandsWholeGroupKilledEndsTheGroup(t *testing.T) {
@@ -237,11 +241,17 @@ func TestTheGuardianHeedsNoOtherSignal(t *testing.T) {
 }
 
 func TestWhoIsLeftOfTheGroupWhenTheLeaderEndsIsEndedToo(t *testing.T) {
-	// The one left behind ignores TERM and holds our standard output, whose end
-	// outcome waits for.
-	c := play(t, plan{Renew: true, TTL: time.Second}, sh(`(trap "" TERM; while :; do sleep 1; done) & exit 3`)...)
+	c := play(t, plan{Renew: true, TTL: time.Second}, sh(`(trap "" TERM; while :; do sleep 1; done) & echo $!; exit 3`)...)
+	left, err := strconv.Atoi(c.line())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.kids = append(c.kids, left)
 	if r := c.outcome(); r.Code != 3 || r.Cause != ByItself {
-		t.Fatalf("got %+v", r)
+		t.Errorf("got %+v", r)
+	}
+	if running(left) {
+		t.Error("it runs without the lock")
 	}
 }
 
@@ -322,21 +332,20 @@ if os.fork() == 0:
         os._exit(0)
     os.setsid()
     for fd in (0, 1, 2): os.close(fd)
-    open(sys.argv[1], "w").write(str(os.getpid()))
+    open(sys.argv[1] + ".new", "w").write(str(os.getpid())); os.rename(sys.argv[1] + ".new", sys.argv[1])
     time.sleep(1000)
-while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()):
+while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)
 `, pidFile)
-	c.outcome()
 	var pid int
-	raw, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range raw {
-		pid = pid*10 + int(d-'0')
-	}
+	c.await(func() bool {
+		raw, err := os.ReadFile(pidFile)
+		n, convErr := strconv.Atoi(string(raw))
+		pid = n
+		return err == nil && convErr == nil
+	}, "the one that leaves the group never did")
 	c.kids = append(c.kids, pid)
+	c.outcome()
 	if !running(pid) {
 		t.Error("the one that left the group was ended: not what this test is about")
 	}

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 			playChild(os.Args[2:])
 		}
 	}
+	if d, err := time.ParseDuration(os.Getenv("LOCKSTEP_TEST_HANG")); err == nil {
+		hang = d
+	}
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else each process ends a second late
 	os.Exit(m.Run())
 }
@@ -139,7 +142,8 @@ type played struct {
 	err   *strings.Builder
 }
 
-const hang = 30 * time.Second // a guard against hanging, never a measure
+// hang is a guard against hanging, never a measure. Mutants set it lower.
+var hang = 30 * time.Second
 
 func play(t *testing.T, p plan, argv ...string) *played {
 	t.Helper()
@@ -214,8 +218,6 @@ func (c *played) line() string {
 // outcome waits for the command's own end.
 func (c *played) outcome() Result {
 	c.t.Helper()
-	for c.out.Scan() {
-	}
 	_ = c.cmd.Wait() // the outcome says more
 	raw, err := os.ReadFile(filepath.Join(c.dir, outcomeFile))
 	if err != nil {
