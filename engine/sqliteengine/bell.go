@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"os"
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
@@ -27,9 +28,43 @@ func (e *Engine) ring(bells map[int64]struct{}) {
 			e.wait.ring()
 			continue
 		}
-		if err := write(e.dir.bell(bell), now[:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := e.ropes.pull(bell, now[:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("lockstep: cannot wake a waiter; it will look by itself", "error", err)
 		}
+	}
+}
+
+// ropes are the bells that were rung lately, open: to open one takes longer than
+// to ring it. A bell whose engine has closed can be rung on, and nobody hears.
+// They belong to the writer, whose turn it is.
+type ropes struct {
+	dir  dir
+	open map[int64]*os.File
+}
+
+// maxRopes bounds the descriptors; where more bells are rung, all are let go.
+const maxRopes = 32
+
+func (r *ropes) pull(bell int64, b []byte) error {
+	f := r.open[bell]
+	if f == nil {
+		if len(r.open) >= maxRopes {
+			r.letGo()
+		}
+		var err error
+		if f, err = os.OpenFile(r.dir.bell(bell), os.O_WRONLY, 0); err != nil {
+			return err
+		}
+		r.open[bell] = f
+	}
+	_, err := f.WriteAt(b, 0)
+	return err
+}
+
+func (r *ropes) letGo() {
+	for bell, f := range r.open {
+		_ = f.Close() // nothing was left to be written
+		delete(r.open, bell)
 	}
 }
 

@@ -23,6 +23,7 @@ type Engine struct {
 	here     *os.File // shared lock on the directory: somebody is here
 	bell     int64
 	bellFile *os.File
+	ropes    ropes // to the bells of others
 
 	writer *writer
 	quick  *reader // for renewals and grants
@@ -104,7 +105,15 @@ func (e *Engine) open(ctx context.Context, boot string) (err error) {
 	if e.here, err = keep(e.dir.openFile(e.dir.openLock(), 0)); err != nil {
 		return err
 	}
-	g := gate{file: gateFile, log: e.log}
+	g, err := openGate(gateFile, e.log)
+	if err != nil {
+		return e.dir.explainFile(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.queue.close())
+		}
+	}()
 	if err := e.enterGate(ctx, g); err != nil {
 		return err
 	}
@@ -124,6 +133,7 @@ func (e *Engine) open(ctx context.Context, boot string) (err error) {
 		return err
 	}
 	e.quick, e.bulk = newReader(e.dir, &e.reads), newReader(e.dir, &e.reads)
+	e.ropes = ropes{e.dir, make(map[int64]*os.File)}
 	e.writer = newWriter(e, g, c)
 	return nil
 }
@@ -177,6 +187,7 @@ func (e *Engine) Close() error {
 		err = errors.Join(err, s.drop())
 	}
 	err = errors.Join(err, e.writer.close(), e.quick.close(), e.bulk.close())
+	e.ropes.letGo()
 	err = errors.Join(err, ignoreMissing(os.Remove(e.dir.bell(e.bell))), e.bellFile.Close(), e.here.Close())
 	close(e.over)
 	return err
@@ -208,12 +219,15 @@ func (e *Engine) CheckName(name string) (string, error) { return name, nil }
 // Remove ends the claim whoever made it.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
 	return e.writer.do(ctx, false, func(t *txn) error {
-		r, err := t.first("SELECT c.seq, c.session, s.bell FROM claims c LEFT JOIN sessions s ON s.id = c.session WHERE c.name = ? AND c.id = ?",
-			name, string(id))
+		r, err := t.first("SELECT seq, session FROM claims WHERE name = ? AND id = ?", name, string(id))
 		if r == nil || err != nil {
 			return err
 		}
-		seq, session, bell := r.int(0), r.int(1), r.int(2)
+		seq, session := r.int(0), r.int(1)
+		bell, err := t.bellOf(session)
+		if err != nil {
+			return err
+		}
 		t.ring(bell) // a waiter hears that it is gone
 		t.settle = append(t.settle, name)
 		t.after = append(t.after, func() { e.claimGone(session, id) })

@@ -2,6 +2,7 @@ package sqliteengine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -39,7 +40,7 @@ func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 	if l.takes(c) {
 		return t.insert(s, c, l.last+1, true)
 	}
-	return t.enterHeld(s, c)
+	return t.enterHeld(s, c, l)
 }
 
 // lives says whether the session has a row, and brings the meta row along.
@@ -54,9 +55,9 @@ func (t *txn) lives(session int64) (bool, error) {
 
 // enterHeld asks first whether those in the way still live: who is told that a
 // name is held is told the truth.
-func (t *txn) enterHeld(s *Session, c *engine.Claim) (entered, error) {
+func (t *txn) enterHeld(s *Session, c *engine.Claim, l lineState) (entered, error) {
 	t.alive[s.id] = true // enter has just looked
-	l, err := t.sweepLine(c)
+	l, err := t.sweepLine(c, l)
 	switch {
 	case err != nil:
 		return entered{}, err
@@ -126,34 +127,44 @@ func (t *txn) nextToken() (int64, error) {
 // anybody noticing: terms that are over, and everything of holders whose sessions
 // are dead. A dead waiter is found when its turn comes; only where the whole line
 // must be gone, as it is of another kind, is everybody looked at.
-func (t *txn) sweepLine(c *engine.Claim) (lineState, error) {
-	if err := t.endTerms(); err != nil {
-		return lineState{}, err
-	}
-	l, err := t.lineState(c.Name)
-	if err != nil {
-		return lineState{}, err
-	}
-	least := int64(1) // of the tokens to look at
-	if !l.agrees(c) {
-		least = 0
-	}
-	var dead []int64
-	for r, err := range t.query("SELECT DISTINCT session FROM claims WHERE name = ? AND session > 0 AND token >= ?", c.Name, least) {
-		if err != nil {
+func (t *txn) sweepLine(c *engine.Claim, l lineState) (lineState, error) {
+	if l.ends > 0 && l.ends <= t.now {
+		if err := t.drop("DELETE FROM claims WHERE name = ? AND ends > 0 AND ends <= ? RETURNING name", c.Name, t.now); err != nil {
 			return lineState{}, err
 		}
-		if id := r.int(0); !t.isAlive(id) {
-			dead = append(dead, id)
-		}
+	}
+	dead, err := t.deadIn(c, l)
+	if err != nil {
+		return lineState{}, err
 	}
 	for _, id := range dead {
 		if err := t.reap(id); err != nil {
 			return lineState{}, err
 		}
 	}
+	if len(t.settle) == 0 {
+		return l, nil // all as it was
+	}
 	if err := t.settleAll(); err != nil {
 		return lineState{}, err
 	}
 	return t.lineState(c.Name)
+}
+
+// deadIn are the dead sessions in a claim's way, each once.
+func (t *txn) deadIn(c *engine.Claim, l lineState) (dead []int64, err error) {
+	least := int64(1) // of the tokens to look at
+	if !l.agrees(c) {
+		least = 0
+	}
+	// No DISTINCT: it would be prepared anew at each run (head, in line.go).
+	for r, err := range t.query("SELECT session FROM claims WHERE name = ? AND session > 0 AND token >= ?", c.Name, least) {
+		if err != nil {
+			return nil, err
+		}
+		if id := r.int(0); !t.isAlive(id) && !slices.Contains(dead, id) {
+			dead = append(dead, id)
+		}
+	}
+	return dead, nil
 }

@@ -60,19 +60,6 @@ func peek(path string, buf []byte) (locked bool, n int, err error) {
 	return true, n, nil
 }
 
-// write puts b at the start of a file that exists.
-func write(path string, b []byte) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if _, err := unix.Pwrite(fd, b, 0); err != nil {
-		return &os.PathError{Op: "write", Path: path, Err: err}
-	}
-	return nil
-}
-
 // duplicate is a second descriptor of the same open file description, and so of
 // the same lock.
 func duplicate(f *os.File) (*os.File, error) {

@@ -52,16 +52,6 @@ func peek(path string, buf []byte) (locked bool, n int, err error) {
 	return true, n, err
 }
 
-func write(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	_, err = f.WriteAt(b, 0)
-	return err
-}
-
 // duplicate has no counterpart here: a lock of Windows belongs to the handle's
 // process, and does not pass to another one with a duplicate.
 func duplicate(*os.File) (*os.File, error) {

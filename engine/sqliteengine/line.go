@@ -15,17 +15,19 @@ type lineState struct {
 	limit   int64
 	used    int64 // shares granted
 	waiting int64
+	ends    int64 // when its first term is over; 0: none has one
 }
 
 func (t *txn) lineState(name string) (lineState, error) {
 	r, err := t.first(`SELECT count(*), max(seq), kind, lim,
-		sum(CASE WHEN token > 0 THEN shares END), count(CASE WHEN token = 0 THEN 1 END)
+		sum(CASE WHEN token > 0 THEN shares END), count(CASE WHEN token = 0 THEN 1 END), min(CASE WHEN ends > 0 THEN ends END)
 		FROM claims WHERE name = ?`, name)
 	if err != nil {
 		return lineState{}, err
 	}
 	return lineState{
 		claims: r.int(0), last: r.int(1), kind: engine.Kind(r.int(2)), limit: r.int(3), used: r.int(4), waiting: r.int(5),
+		ends: r.int(6),
 	}, nil
 }
 
@@ -102,13 +104,28 @@ type waiter struct {
 	seq, shares, session, term, bell int64
 }
 
+// head takes two statements of a kind that SQLite prepares once. It prepares
+// anew at each run, for ten times as long as the run takes, what it planned with
+// a look at the argument's value: some joins, and `name = ? ORDER BY seq`. The
+// same rows in the same order are `name >= ?1 AND name <= ?1 ORDER BY name, seq`.
 func (t *txn) head(name string) (waiter, error) {
-	r, err := t.first(`SELECT c.seq, c.shares, c.session, c.term, s.bell FROM claims c LEFT JOIN sessions s ON s.id = c.session
-		WHERE c.name = ? AND c.token = 0 ORDER BY c.seq LIMIT 1`, name)
+	r, err := t.first(`SELECT seq, shares, session, term FROM claims
+		WHERE name >= ?1 AND name <= ?1 AND token = 0 ORDER BY name, seq LIMIT 1`, name)
 	if r == nil || err != nil {
 		return waiter{}, err
 	}
-	return waiter{seq: r.int(0), shares: r.int(1), session: r.int(2), term: r.int(3), bell: r.int(4)}, nil
+	w := waiter{seq: r.int(0), shares: r.int(1), session: r.int(2), term: r.int(3)}
+	w.bell, err = t.bellOf(w.session)
+	return w, err
+}
+
+// bellOf is a session's bell; 0: there is no such session.
+func (t *txn) bellOf(session int64) (int64, error) {
+	r, err := t.first("SELECT bell FROM sessions WHERE id = ?", session)
+	if r == nil || err != nil {
+		return 0, err
+	}
+	return r.int(0), nil
 }
 
 func (t *txn) grant(name string, w waiter) error {

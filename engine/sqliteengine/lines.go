@@ -45,7 +45,8 @@ func (e *Engine) aliveOnce() func(int64) bool {
 func (e *Engine) readLine(c *conn, name string, alive func(int64) bool) (line engine.Line, ends int64, err error) {
 	line.Name = name
 	now := e.clock.mono()
-	for r, err := range c.query("SELECT id, kind, shares, lim, session, token, since, ends, note FROM claims WHERE name = ? ORDER BY seq", name) {
+	for r, err := range c.query(`SELECT id, kind, shares, lim, session, token, since, ends, note FROM claims
+		WHERE name >= ?1 AND name <= ?1 ORDER BY name, seq`, name) {
 		if err != nil {
 			return engine.Line{}, 0, err
 		}

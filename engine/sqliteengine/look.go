@@ -16,7 +16,11 @@ func (w *waitRoom) look() {
 		return
 	}
 	answers := make([]entered, len(all))
-	err := w.e.quick.snapshot(context.Background(), func(c *conn) (err error) {
+	read := w.e.quick.snapshot
+	if len(all) == 1 {
+		read = w.e.quick.single // each statement is right by itself
+	}
+	err := read(context.Background(), func(c *conn) (err error) {
 		clear(w.heads)
 		for i, me := range all {
 			if answers[i], err = lookFor(c, me); err != nil {
@@ -67,7 +71,8 @@ func lookFor(c *conn, me *waiting) (entered, error) {
 // lookAhead notes who is in the way if the waiter is the first in its line.
 func (w *waitRoom) lookAhead(c *conn, me *waiting) error {
 	var way inTheWay
-	for r, err := range c.query("SELECT id, session, token, ends FROM claims WHERE name = ? ORDER BY seq", me.c.Name) {
+	for r, err := range c.query(`SELECT id, session, token, ends FROM claims
+		WHERE name >= ?1 AND name <= ?1 ORDER BY name, seq`, me.c.Name) {
 		switch {
 		case err != nil:
 			return err

@@ -84,7 +84,7 @@ func (r *reader) snapshot(ctx context.Context, f func(*conn) error) error {
 	})
 }
 
-// single is do for one statement.
+// single is do for statements that need not agree.
 func (r *reader) single(ctx context.Context, f func(*conn) error) error {
 	return r.do(ctx, func(c *conn) error {
 		r.reads.Add(1)

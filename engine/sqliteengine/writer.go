@@ -18,8 +18,9 @@ import (
 //
 // A lease's job that meets nobody, neither here nor at the gate, is run by its
 // caller itself: two changes of goroutine cost as much as its statements. Such a
-// transaction waits for nothing but the page cache, so that the caller's context
-// is obeyed as soon as it matters. What waits for the disk is the goroutine's.
+// transaction waits for the page cache, and every 4 MB of log for a checkpoint:
+// the caller's context is looked at before it and after it. What waits for the
+// disk each time is the goroutine's.
 type writer struct {
 	e    *Engine
 	turn chan struct{} // holds one: whoever has it may use what follows
@@ -162,7 +163,7 @@ func (w *writer) close() error {
 	w.done.Wait()
 	<-w.turn
 	defer func() { w.turn <- struct{}{} }()
-	return errors.Join(w.discard(), w.gate.file.Close())
+	return errors.Join(w.discard(), w.gate.close())
 }
 
 func (w *writer) loop() {
