@@ -68,6 +68,20 @@ func TestBadURLIsRefusedWithAReasonAndWithoutItsPassword(t *testing.T) {
 	}
 }
 
+func TestTargetIsShownWithoutItsPassword(t *testing.T) {
+	for in, want := range map[string]string{
+		"redis://u:secret@h:1,[::1]:2/2?a=secret": "redis://u@h:1,[::1]:2/2",
+		"file:///var/lib/my%20locks?x=secret":     "file:///var/lib/my%20locks",
+		"mem:":                                    "mem:",
+	} {
+		target, err := lockstep.ParseURL(in)
+		wantNo(t, err)
+		if got := target.String(); got != want {
+			t.Errorf("%s is shown as %s; want %s", in, got, want)
+		}
+	}
+}
+
 func FuzzParseURL(f *testing.F) {
 	for _, seed := range []string{"mem:", "file:///d?x=1", "redis://u:p@[::1]:1,h/2?a=b", "a:b@c", "etcd://%41@x"} {
 		f.Add(seed)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"sort"
 	"strings"
@@ -14,6 +15,22 @@ type Target struct {
 	Scheme, User, Password, Path string
 	Hosts                        []string
 	Params                       map[string]string
+}
+
+// String is the target as a URL, with its user and without its password and
+// parameters.
+func (t Target) String() string {
+	s := t.Scheme + ":"
+	if t.User != "" || len(t.Hosts) > 0 {
+		s += "//"
+		if t.User != "" {
+			s += url.PathEscape(t.User) + "@"
+		}
+		s += strings.Join(t.Hosts, ",")
+	} else if strings.HasPrefix(t.Path, "/") {
+		s += "//"
+	}
+	return s + (&url.URL{Path: t.Path}).EscapedPath()
 }
 
 // CheckParams refuses every parameter but those known, and lists these.

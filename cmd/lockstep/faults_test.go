@@ -53,8 +53,8 @@ func TestAfterAKillTheNextHolderDoesNotWaitForTheTTL(t *testing.T) {
 	slices.Sort(waits)
 	median := waits[len(waits)/2]
 	t.Logf("kill -9 to the next holder's first word: median %v of %d, %v to %v", median, rounds, waits[0], waits[rounds-1])
-	if median > 5*time.Second {
-		t.Errorf("median %v: that is the TTL's work", median)
+	if median > 500*time.Millisecond {
+		t.Errorf("the median is %v; the next holder starts within 0.5 s, whatever the TTL", median)
 	}
 }
 

@@ -24,8 +24,9 @@ import (
 // The tests run the real binary, built once, with the race detector where they have
 // it. The test binary itself is the child where sh is not enough.
 
-// lockstepBinary is the built command.
-var lockstepBinary string
+// lockstepBinary is the built command, fastBinary the same without the race
+// detector, for a test that starts it more than a thousand times.
+var lockstepBinary, fastBinary string
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "child" {
@@ -44,13 +45,12 @@ func buildAndRun(m *testing.M) int {
 		panic(err)
 	}
 	lockstepBinary = filepath.Join(dir, "lockstep")
-	args := []string{"build", "-o", lockstepBinary}
+	fastBinary = lockstepBinary
 	if raceBuild {
-		args = append(args, "-race")
+		build(lockstepBinary, "-race")
+		fastBinary = filepath.Join(dir, "lockstep-fast")
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("go %v: %v: %s", args, err, out))
-	}
+	build(fastBinary)
 	for _, name := range []string{"LOCKSTEP_NAME", "LOCKSTEP_TOKEN", "LOCKSTEP_URL", "LOCKSTEP_PASSWORD"} {
 		_ = os.Unsetenv(name)
 	}
@@ -59,6 +59,13 @@ func buildAndRun(m *testing.M) int {
 	}
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else each process ends a second late
 	return m.Run()
+}
+
+func build(binary string, flags ...string) {
+	args := append(append([]string{"build", "-o", binary}, flags...), ".")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go %v: %v: %s", args, err, out))
+	}
 }
 
 // playChild says who it is, and stays until it is ended.
