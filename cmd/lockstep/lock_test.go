@@ -159,7 +159,7 @@ func TestTheEnvironmentHasNameTokenAndURL(t *testing.T) {
 func TestTheInnerLockRulesTheEnvironment(t *testing.T) {
 	w := newWorld(t)
 	out, _ := w.expect(0, "lock", "outer", "--",
-		lockstepBinary, "lock", "inner", "-c", `echo "$LOCKSTEP_NAME $LOCKSTEP_TOKEN"; env | grep -c ^LOCKSTEP_`)
+		lockstepBinary, "lock", "inner", "-c", `echo "$LOCKSTEP_NAME $LOCKSTEP_TOKEN"; env | grep -cE '^LOCKSTEP_(NAME|TOKEN|URL)='`)
 	lines := strings.Split(out, "\n")
 	if name, token, _ := strings.Cut(lines[0], " "); name != "inner" || token == "" || lines[1] != "3" {
 		t.Fatalf("got %q", out)

@@ -17,7 +17,7 @@ func TestEveryMutantAppliesAndSaysWhatItBreaks(t *testing.T) {
 				t.Fatalf("%s is not in mutants/", name)
 			}
 			head, _, _ := strings.Cut(read(t, name), "\n---")
-			for _, line := range []string{`# breaks: \S`, `# dir: \S`, `# test: go test .*-run `} {
+			for _, line := range []string{`# breaks: \S`, `# dir: \S`, `# test: ([A-Z_]+=\S+ )*go test .*-run `} {
 				if !regexp.MustCompile(`(?m)^` + line).MatchString(head) {
 					t.Errorf("the lines before the diff have none like %q", line)
 				}

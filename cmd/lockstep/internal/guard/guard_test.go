@@ -298,20 +298,26 @@ func TestTheChildHasDefaultSignalsAndKeepsWhatTheUserIgnored(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("needs /proc")
 	}
-	ignored := func(t *testing.T, before string) string {
+	// Signals 32 and 33 are libc's own; make's leaves one ignored in what it starts.
+	const libcs = 3 << 31
+	ignored := func(t *testing.T, before string) uint64 {
 		t.Helper()
 		raw := `{"Dir":"` + t.TempDir() + `","TTL":10000000000,"Renew":true}`
 		out, err := exec.Command("/bin/sh", "-c", before+` exec "$0" command "$1" grep SigIgn /proc/self/status`, os.Args[0], raw).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		return strings.Fields(string(out))[1]
+		mask, err := strconv.ParseUint(strings.Fields(string(out))[1], 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mask &^ libcs
 	}
-	if got := ignored(t, ""); got != "0000000000000000" {
-		t.Errorf("ignored without being asked: %s", got)
+	if got := ignored(t, ""); got != 0 {
+		t.Errorf("ignored without being asked: %x", got)
 	}
-	if got := ignored(t, `trap "" HUP;`); got != "0000000000000001" {
-		t.Errorf("nohup is lost: %s", got)
+	if got := ignored(t, `trap "" HUP;`); got != 1 {
+		t.Errorf("nohup is lost: %x", got)
 	}
 }
 
