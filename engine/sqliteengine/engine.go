@@ -219,16 +219,12 @@ func (e *Engine) CheckName(name string) (string, error) { return name, nil }
 // Remove ends the claim whoever made it.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
 	return e.writer.do(ctx, false, func(t *txn) error {
-		r, err := t.first("SELECT seq, session FROM claims WHERE name = ? AND id = ?", name, string(id))
+		r, err := t.first("SELECT seq, session, bell FROM claims WHERE name = ? AND id = ?", name, string(id))
 		if r == nil || err != nil {
 			return err
 		}
 		seq, session := r.int(0), r.int(1)
-		bell, err := t.bellOf(session)
-		if err != nil {
-			return err
-		}
-		t.ring(bell) // a waiter hears that it is gone
+		t.ring(r.int(2)) // a waiter hears that it is gone
 		t.settle = append(t.settle, name)
 		t.after = append(t.after, func() { e.claimGone(session, id) })
 		_, err = t.exec("DELETE FROM claims WHERE name = ? AND seq = ?", name, seq)

@@ -98,9 +98,9 @@ func (t *txn) insert(s *Session, c *engine.Claim, seq int64, granted bool) (ente
 			session, e.ends = 0, t.now+int64(c.Term)
 		}
 	}
-	n, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, token, since, term, ends, note)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, id) DO NOTHING`,
-		c.Name, seq, string(c.ID), int64(c.Kind), int64(c.Shares), int64(c.Limit), session, e.token, t.now, int64(c.Term), e.ends, c.Note)
+	n, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, bell, token, since, term, ends, note)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, id) DO NOTHING`,
+		c.Name, seq, string(c.ID), int64(c.Kind), int64(c.Shares), int64(c.Limit), session, s.e.bell, e.token, t.now, int64(c.Term), e.ends, c.Note)
 	if err != nil {
 		return entered{}, err
 	}

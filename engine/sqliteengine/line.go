@@ -104,28 +104,17 @@ type waiter struct {
 	seq, shares, session, term, bell int64
 }
 
-// head takes two statements of a kind that SQLite prepares once. It prepares
-// anew at each run, for ten times as long as the run takes, what it planned with
-// a look at the argument's value: some joins, and `name = ? ORDER BY seq`. The
-// same rows in the same order are `name >= ?1 AND name <= ?1 ORDER BY name, seq`.
+// head is of a kind that SQLite prepares once. It prepares anew at each run, for
+// ten times as long as the run takes, what it planned with a look at the
+// argument's value: some joins, and `name = ? ORDER BY seq`. The same rows in the
+// same order are `name >= ?1 AND name <= ?1 ORDER BY name, seq`.
 func (t *txn) head(name string) (waiter, error) {
-	r, err := t.first(`SELECT seq, shares, session, term FROM claims
+	r, err := t.first(`SELECT seq, shares, session, term, bell FROM claims
 		WHERE name >= ?1 AND name <= ?1 AND token = 0 ORDER BY name, seq LIMIT 1`, name)
 	if r == nil || err != nil {
 		return waiter{}, err
 	}
-	w := waiter{seq: r.int(0), shares: r.int(1), session: r.int(2), term: r.int(3)}
-	w.bell, err = t.bellOf(w.session)
-	return w, err
-}
-
-// bellOf is a session's bell; 0: there is no such session.
-func (t *txn) bellOf(session int64) (int64, error) {
-	r, err := t.first("SELECT bell FROM sessions WHERE id = ?", session)
-	if r == nil || err != nil {
-		return 0, err
-	}
-	return r.int(0), nil
+	return waiter{seq: r.int(0), shares: r.int(1), session: r.int(2), term: r.int(3), bell: r.int(4)}, nil
 }
 
 func (t *txn) grant(name string, w waiter) error {

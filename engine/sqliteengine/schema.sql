@@ -21,7 +21,8 @@ CREATE TABLE sessions (
 );
 
 -- token 0: waits. session 0: granted for a term, belongs to nobody; ends says
--- until when. The note is last: a line is read without it.
+-- until when. bell is the session's: who makes room reads no other page for it.
+-- The note is last: a line is read without it.
 CREATE TABLE claims (
     name    TEXT    NOT NULL,
     seq     INTEGER NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE claims (
     shares  INTEGER NOT NULL,
     lim     INTEGER NOT NULL,
     session INTEGER NOT NULL,
+    bell    INTEGER NOT NULL,
     token   INTEGER NOT NULL,
     since   INTEGER NOT NULL,
     term    INTEGER NOT NULL,
