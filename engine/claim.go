@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -58,6 +59,22 @@ type Claim struct {
 	Try    bool          // do not wait and do not enter the line: ErrHeld
 	Term   time.Duration // > 0: from its grant on it belongs to no session and ends by itself
 	Note   []byte        // what others see of the claim, up to 4 KiB
+}
+
+// Check refuses, with ErrInvalid, what would wait for ever or break the line for
+// others. Every Acquire begins with it.
+func (c *Claim) Check() error {
+	switch {
+	case c.ID == "":
+		return fmt.Errorf("%w: a claim without an id", ErrInvalid)
+	case c.Kind < Mutex || c.Kind > Group:
+		return fmt.Errorf("%w: %v", ErrInvalid, c.Kind)
+	case c.Shares < 1 || c.Shares > c.Limit:
+		return fmt.Errorf("%w: %d shares of %d", ErrInvalid, c.Shares, c.Limit)
+	case c.Term < 0:
+		return fmt.Errorf("%w: a term of %v", ErrInvalid, c.Term)
+	}
+	return nil
 }
 
 // Grant is the answer to a claim whose turn has come.

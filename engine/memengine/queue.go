@@ -15,7 +15,7 @@ import (
 
 // enter finds the claim by its id, or puts it at the end of the line.
 func (s *Service) enter(session *Session, want *engine.Claim) (*claim, error) {
-	if err := checkClaim(want); err != nil {
+	if err := want.Check(); err != nil {
 		return nil, err
 	}
 	if c := s.find(want.Name, want.ID); c != nil {
@@ -44,21 +44,6 @@ func (s *Service) enter(session *Session, want *engine.Claim) (*claim, error) {
 	session.claims[c.id] = c
 	s.settle(c.name)
 	return c, nil
-}
-
-// checkClaim refuses what would wait for ever, or break the line for others.
-func checkClaim(c *engine.Claim) error {
-	switch {
-	case c.ID == "":
-		return fmt.Errorf("%w: a claim without an id", engine.ErrInvalid)
-	case c.Kind < engine.Mutex || c.Kind > engine.Group:
-		return fmt.Errorf("%w: %v", engine.ErrInvalid, c.Kind)
-	case c.Shares < 1 || c.Shares > c.Limit:
-		return fmt.Errorf("%w: %d shares of %d", engine.ErrInvalid, c.Shares, c.Limit)
-	case c.Term < 0:
-		return fmt.Errorf("%w: a term of %v", engine.ErrInvalid, c.Term)
-	}
-	return nil
 }
 
 // find is the claim with this id; nil where it is not, or no longer, in line.

@@ -12,7 +12,7 @@ import (
 // Acquire is one transaction where the name is free. Otherwise the claim is in
 // line after it, and whoever makes room grants it and rings.
 func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
-	if err := checkClaim(c); err != nil {
+	if err := c.Check(); err != nil {
 		return engine.Grant{}, err
 	}
 	if err := s.check(); err != nil {
@@ -60,21 +60,6 @@ func (s *Session) report(c *engine.Claim, e entered) (engine.Grant, error) {
 		return engine.Grant{}, fmt.Errorf("claim on %q: its term is over: %w", c.Name, engine.ErrNotFound)
 	}
 	return engine.Grant{Token: engine.Token(e.token), Until: until.Add(left)}, nil
-}
-
-// checkClaim refuses what would wait for ever, or break the line for others.
-func checkClaim(c *engine.Claim) error {
-	switch {
-	case c.ID == "":
-		return fmt.Errorf("%w: a claim without an id", engine.ErrInvalid)
-	case c.Kind < engine.Mutex || c.Kind > engine.Group:
-		return fmt.Errorf("%w: %v", engine.ErrInvalid, c.Kind)
-	case c.Shares < 1 || c.Shares > c.Limit:
-		return fmt.Errorf("%w: %d shares of %d", engine.ErrInvalid, c.Shares, c.Limit)
-	case c.Term < 0:
-		return fmt.Errorf("%w: a term of %v", engine.ErrInvalid, c.Term)
-	}
-	return nil
 }
 
 // Pass puts the waiter `to` in the claim's place, which it leaves.
