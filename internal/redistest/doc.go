@@ -1,0 +1,39 @@
+// Package redistest starts real Redis servers for tests and asks them things.
+//
+// Every server is a process of its own in a folder of its own, listens on
+// 127.0.0.1 and on a unix socket in that folder, reads no configuration file and
+// keeps nothing on disk unless told to. It is stopped by its process id when its
+// test ends, and dies with the test's process where the system can do that.
+//
+// What the package itself asks goes over the unix socket and by a client of its
+// own (resp.go): the socket cannot be another server's, a proxy in front of the
+// port does not see it, and no test needs a client library to look at a key.
+package redistest
+
+import "os"
+
+// TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
+// too. Where it has Skipf, a test that finds no redis-server skips.
+type TB interface {
+	Helper()
+	Cleanup(f func())
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Need ends the test where the program is missing: it skips, or it fails where
+// everything is required (LOCKSTEP_REQUIRE) or the test cannot skip.
+func Need(t TB, program string, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	skipper, ok := t.(interface {
+		Skipf(format string, args ...any)
+	})
+	if ok && os.Getenv("LOCKSTEP_REQUIRE") == "" {
+		skipper.Skipf("needs %s: %v", program, err)
+	}
+	t.Fatalf("needs %s: %v", program, err)
+}
