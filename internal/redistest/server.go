@@ -59,7 +59,7 @@ func StartWith(t TB, o Options) *Server {
 	Need(t, "redis-server", err)
 	// Not the test's own temporary folder: its path is made from the test's name,
 	// and a unix socket's may not be longer than 107 bytes.
-	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "redis")
 	if err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
