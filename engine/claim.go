@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -94,6 +96,16 @@ type Line struct {
 	Limit   int
 	Holders []Place
 	Waiters []Place
+}
+
+// Same says whether two lines are alike but for ages, which change by themselves.
+func (l Line) Same(o Line) bool {
+	return l.Kind == o.Kind && l.Limit == o.Limit &&
+		slices.EqualFunc(l.Holders, o.Holders, Place.same) && slices.EqualFunc(l.Waiters, o.Waiters, Place.same)
+}
+
+func (p Place) same(o Place) bool {
+	return p.ID == o.ID && p.Shares == o.Shares && p.Token == o.Token && p.Foreign == o.Foreign && bytes.Equal(p.Note, o.Note)
 }
 
 // Place is one claim in a line, as others see it.

@@ -1,0 +1,203 @@
+package redisengine
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// Acquire is one round trip where the name is free. Otherwise the claim is in
+// line after it, and the script that makes room for it publishes its grant: no
+// other round trip is needed, if nothing speaks against believing it (seen.trust).
+// In any doubt the same script is asked again, which finds the claim where it is.
+func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
+	if err := checkClaim(c); err != nil {
+		return engine.Grant{}, err
+	}
+	if err := s.check(); err != nil {
+		return engine.Grant{}, err
+	}
+	w := s.e.room.enter(c.ID)
+	defer s.e.room.leave(c.ID, w)
+	for ; ; again = true {
+		g, waits, err := s.ask(ctx, c, again, w)
+		if err == nil && waits {
+			s.e.bell.listen()
+			g, err = s.await(ctx, c, w)
+		}
+		switch {
+		case err != nil:
+			return engine.Grant{}, err
+		case g.Token > 0:
+			return s.report(c.ID, g)
+		}
+	}
+}
+
+// idShape is what fits between the separators of our records, and is too long to
+// be what a foreign token begins with.
+var idShape = regexp.MustCompile(`^[0-9A-Za-z]{22,64}$`)
+
+func checkClaim(c *engine.Claim) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	if !idShape.MatchString(string(c.ID)) {
+		return fmt.Errorf("%w: claim id %q: 22 to 64 letters and digits", engine.ErrInvalid, c.ID)
+	}
+	return nil
+}
+
+// report passes a grant on if the session still lives (S5). That the claim does
+// was seen by the script that granted it, for as long as g.Until.
+func (s *Session) report(id engine.ClaimID, g engine.Grant) (engine.Grant, error) {
+	s.waiting(id, false)
+	if err := s.check(); err != nil {
+		return engine.Grant{}, err
+	}
+	return g, nil
+}
+
+// kinds are the letters that stand for a kind at the server.
+var kinds = map[engine.Kind]string{
+	engine.Mutex: "m", engine.Election: "e", engine.ReadWrite: "r", engine.Semaphore: "s", engine.Group: "g",
+}
+
+func kindOf(letter string) engine.Kind {
+	for k, l := range kinds {
+		if l == letter {
+			return k
+		}
+	}
+	return 0
+}
+
+// ask runs the script, and says whether the claim waits.
+func (s *Session) ask(ctx context.Context, c *engine.Claim, again bool, w *waiting) (g engine.Grant, waits bool, err error) {
+	sent := time.Now()
+	v, err := s.e.run(ctx, s.e.scripts.acquire, lineKeys(s.e.key(c.Name)),
+		string(c.ID), s.ms(), kinds[c.Kind], strconv.Itoa(c.Shares), strconv.Itoa(c.Limit), flag(c.Try),
+		strconv.FormatInt(c.Term.Milliseconds(), 10), flag(again), "0", s.e.client, string(c.Note))
+	if err != nil {
+		return g, false, err
+	}
+	if token, ok := v.(int64); ok {
+		life := s.ttl
+		if c.Term > 0 {
+			life = c.Term
+		}
+		return engine.Grant{Token: engine.Token(token), Until: sent.Add(life)}, false, nil
+	}
+	a := reply{v}
+	switch a.text(0) {
+	case "g": // what is left was rounded, up to a ms too much
+		return engine.Grant{Token: engine.Token(a.int(1)), Until: sent.Add(millis(a.int(2) - 1))}, false, nil
+	case "w":
+		s.waiting(c.ID, true)
+		w.see(seen{
+			sent: sent, place: int(a.int(1)), left: millis(a.int(2)), at: a.int(3), last: engine.Token(a.int(4)), foreign: a.int(5) == 1,
+		})
+		return g, true, nil
+	case "h":
+		return g, false, s.held(ctx, c)
+	case "m":
+		return g, false, &engine.MismatchError{
+			Name: c.Name, Kind: kindOf(a.text(1)), Limit: int(a.int(2)), WantKind: c.Kind, WantLimit: c.Limit, Detail: a.text(3),
+		}
+	}
+	return g, false, fmt.Errorf("redis: an answer that is not understood: %v", v)
+}
+
+// held says by whom, as far as that can be asked.
+func (s *Session) held(ctx context.Context, c *engine.Claim) error {
+	line, err := s.e.Line(ctx, c.Name)
+	if err != nil {
+		line = engine.Line{Name: c.Name}
+	}
+	return &engine.HeldError{Line: line}
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// await waits for news of the claim. No grant and no error: ask again.
+func (s *Session) await(ctx context.Context, c *engine.Claim, w *waiting) (engine.Grant, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		seen := w.last()
+		look, looks := seen.nextLook()
+		if ends := time.Until(seen.sent.Add(s.ttl)); !looks || ends < look {
+			look, looks = ends, false
+		}
+		timer.Reset(look)
+		select {
+		case p := <-w.told:
+			g, _ := w.last().trust(p)
+			return g, nil
+		case a := <-w.beaten:
+			if a.token > 0 && c.Term == 0 {
+				return engine.Grant{Token: a.token, Until: a.until}, nil
+			}
+			if a.token > 0 {
+				return engine.Grant{}, nil
+			}
+		case <-w.looks:
+			return engine.Grant{}, nil
+		case <-timer.C:
+			if looks {
+				return engine.Grant{}, nil
+			}
+			if err := s.lives(ctx, c); err != nil {
+				return engine.Grant{}, err
+			}
+		case <-w.gone:
+			return engine.Grant{}, fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
+		case <-s.ended:
+			return engine.Grant{}, engine.ErrSessionEnded
+		case <-s.e.closed:
+			return engine.Grant{}, engine.ErrClosed
+		case <-ctx.Done():
+			return engine.Grant{}, ctx.Err()
+		}
+	}
+}
+
+// lives asks whether a claim that nobody renewed for a TTL is still in line. It
+// does not put it there again: that its session has ended is for the core to say.
+func (s *Session) lives(ctx context.Context, c *engine.Claim) error {
+	r, err := s.Renew(ctx, []*engine.Claim{c})
+	if err == nil && len(r.Lost) > 0 {
+		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
+	}
+	return err
+}
+
+// reply is an array that a script answered with.
+type reply struct{ v any }
+
+func (r reply) at(i int) any {
+	if all, ok := r.v.([]any); ok && i < len(all) {
+		return all[i]
+	}
+	return nil
+}
+
+func (r reply) text(i int) string { s, _ := r.at(i).(string); return s }
+func (r reply) int(i int) int64   { n, _ := r.at(i).(int64); return n }
+func (r reply) sub(i int) reply   { return reply{r.at(i)} }
+
+func (r reply) len() int {
+	all, _ := r.v.([]any)
+	return len(all)
+}

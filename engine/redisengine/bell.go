@@ -1,0 +1,69 @@
+package redisengine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// bell is this client's one channel. The scripts of others publish on it when
+// they let one of its waiters in. It is subscribed with the first waiter, and
+// again whenever the subscription breaks; all waiters then look by themselves,
+// for what was published meanwhile nobody heard. While it is broken, scripts see
+// that nobody listens and pass this client by.
+type bell struct {
+	e    *Engine
+	ctx  context.Context
+	stop context.CancelFunc
+
+	begin sync.Once
+	up    atomic.Bool
+	done  sync.WaitGroup
+}
+
+func newBell(e *Engine) *bell {
+	b := &bell{e: e}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b
+}
+
+// listen makes sure that somebody listens, or soon does.
+func (b *bell) listen() {
+	b.begin.Do(func() {
+		if b.ctx.Err() == nil {
+			b.done.Go(b.loop)
+		}
+	})
+}
+
+func (b *bell) loop() {
+	for failures := 0; b.ctx.Err() == nil; failures++ {
+		err := b.e.t.Subscribe(b.ctx, b.e.channel(), func() {
+			failures = 0
+			b.up.Store(true)
+			b.e.room.lookAll()
+		}, b.e.heard)
+		b.up.Store(false)
+		if b.ctx.Err() == nil {
+			b.e.log.Debug("lockstep: the subscription broke; it is made again", "error", err)
+			b.pause(failures)
+		}
+	}
+}
+
+// pause doubles from 5 ms to half a second: waiters look at each renewal anyway.
+func (b *bell) pause(failures int) {
+	t := time.NewTimer(5 * time.Millisecond << min(failures, 7))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+}
+
+func (b *bell) close() {
+	b.stop()
+	b.begin.Do(func() {}) // nobody begins any more
+	b.done.Wait()
+}

@@ -1,0 +1,77 @@
+package redisengine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// infix is in every key of ours but a lock's own, and in no name.
+const infix = ":lockstep:"
+
+// Channels. A client has one, by which it is told of grants; lines and maps have
+// theirs only while somebody watches.
+const (
+	clientChannel = "lockstep:client:"
+	lineChannel   = "lockstep:line:"
+	mapChannel    = "lockstep:map:"
+)
+
+// root is what the sibling keys of a name begin with: all of them, and the name
+// itself, are in one slot of a cluster.
+func root(name string) string {
+	if hasTag(name) {
+		return name + infix
+	}
+	return "{" + name + "}" + infix
+}
+
+// hasTag says whether the name chooses its slot by a hash tag of its own.
+func hasTag(name string) bool {
+	_, rest, found := strings.Cut(name, "{")
+	if !found {
+		return false
+	}
+	tag, _, closed := strings.Cut(rest, "}")
+	return closed && tag != ""
+}
+
+// The keys of a lock's name, in the order that scripts expect (lua/line.lua).
+func lineKeys(name string) []string {
+	r := root(name)
+	return []string{name, r + "state", r + "claims", r + "wait", r + "live"}
+}
+
+const keysOfLine = 5
+
+// lineOfKey is the name that a sibling key belongs to.
+func lineOfKey(key, suffix string) (name string, ok bool) {
+	r, ok := strings.CutSuffix(key, infix+suffix)
+	if !ok {
+		return "", false
+	}
+	if strings.HasPrefix(r, "{") && strings.HasSuffix(r, "}") {
+		if inner := r[1 : len(r)-1]; root(inner) == r+infix {
+			return inner, true
+		}
+	}
+	return r, root(r) == r+infix
+}
+
+// CheckName refuses what would put a name and its siblings into different slots,
+// and what could be a sibling's name.
+func (e *Engine) CheckName(name string) (string, error) {
+	switch {
+	case strings.Contains(name, infix):
+		return "", fmt.Errorf("%w: name %q: %q is reserved", engine.ErrInvalid, name, infix)
+	case strings.ContainsAny(name, "{}") && !oneTag(name):
+		return "", fmt.Errorf("%w: name %q: braces are Redis' hash tags, and these are not one proper tag like {this}", engine.ErrInvalid, name)
+	}
+	return name, nil
+}
+
+// oneTag says whether the braces of a name are one pair around something.
+func oneTag(name string) bool {
+	return strings.Count(name, "{") == 1 && strings.Count(name, "}") == 1 && hasTag(name)
+}

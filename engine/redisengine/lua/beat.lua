@@ -1,0 +1,54 @@
+-- Beat: the waiters of some names say that they live, and so do the holders of
+-- kinds that share; their lines are repaired by the way.
+--
+-- KEYS: of the lines, five each. ARGV: 1 ttl in ms, then for each name how many
+-- ids, and these. Answer, for each name: now, last, left and foreign (line.lua,
+-- waits), and for each id its token, 0: it is not there, or -1 - place: it waits.
+
+local ttl = ARGV[1]
+--@ line
+local at, answers = 2, {}
+for base = 0, #KEYS - 1, 5 do
+  local err = open(base)
+  if err then return err end
+  local n = tonumber(ARGV[at])
+  local asking = {}
+  for i = at + 1, at + n do
+    local id = ARGV[i]
+    asking[id] = true
+    local r = redis.call('HGET', CLAIMS, id)
+    if r and (redis.call('ZSCORE', LIVE, id) or 0) - ms > 0 then
+      local _, token, _, term = record(r)
+      if token == '0' or term == '0' then redis.call('ZADD', LIVE, text(ms + ttl), id) end
+    end
+  end
+  sweep()
+  settle(asking)
+  local value = redis.pcall('GET', NAME)
+  local answer = {now, last, -1, 0}
+  for i = at + 1, at + n do
+    local id = ARGV[i]
+    local r = redis.call('HGET', CLAIMS, id)
+    if mine(value, id) then
+      local _, _, token, _, term = parse(value)
+      if term == '0' then redis.call('PEXPIRE', NAME, ttl) end
+      answer[#answer + 1] = tonumber(token)
+    elseif r then
+      local _, token = record(r)
+      if token ~= '0' then
+        answer[#answer + 1] = tonumber(token)
+      else
+        local w = waits(id)
+        answer[2], answer[3], answer[4] = last, w[3], w[6]
+        answer[#answer + 1] = -1 - w[2]
+      end
+    else
+      answer[#answer + 1] = 0
+    end
+  end
+  answer[2] = last
+  finish()
+  answers[#answers + 1] = answer
+  at = at + n + 1
+end
+return answers

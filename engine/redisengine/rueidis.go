@@ -1,0 +1,101 @@
+package redisengine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/rueidis"
+)
+
+// rueidisTransport is a [Transport] over rueidis, which pipelines what goroutines
+// send at the same time by itself. Its retries are for read-only commands, and
+// it takes none of ours for one.
+type rueidisTransport struct {
+	client rueidis.Client
+	owned  bool
+}
+
+func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result {
+	if len(commands) == 1 {
+		return []Result{t.result(t.client.Do(ctx, t.build(commands[0])))}
+	}
+	built := make([]rueidis.Completed, len(commands))
+	for i, c := range commands {
+		built[i] = t.build(c)
+	}
+	results := make([]Result, len(commands))
+	for i, r := range t.client.DoMulti(ctx, built...) {
+		results[i] = t.result(r)
+	}
+	return results
+}
+
+// build names one key: all of a command's keys are in one slot.
+func (t *rueidisTransport) build(c Command) rueidis.Completed {
+	b := t.client.B().Arbitrary(c.Args[0])
+	if c.FirstKey == 0 {
+		return b.Args(c.Args[1:]...).Build()
+	}
+	return b.Args(c.Args[1:c.FirstKey]...).Keys(c.Args[c.FirstKey]).Args(c.Args[c.FirstKey+1:]...).Build()
+}
+
+func (t *rueidisTransport) result(r rueidis.RedisResult) Result {
+	v, err := r.ToAny()
+	return Result{plain(v), fromRueidis(err)}
+}
+
+// plain makes a map what it is without RESP3: a list of keys and values.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		pairs := make([]any, 0, 2*len(v))
+		for k, e := range v {
+			pairs = append(pairs, k, plain(e))
+		}
+		return pairs
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	}
+	return v
+}
+
+// fromRueidis leaves nil replies to the caller: they are values here.
+func fromRueidis(err error) error {
+	if err == nil || rueidis.IsRedisNil(err) {
+		return nil
+	}
+	if e, ok := errors.AsType[*rueidis.RedisError](err); ok {
+		return &ServerError{Text: e.Error()}
+	}
+	return err
+}
+
+func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up func(), message func(string)) error {
+	hooked := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
+		if s.Kind == "subscribe" {
+			up()
+		}
+	})
+	err := t.client.Receive(hooked, t.client.B().Subscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
+		message(m.Message)
+	})
+	if ctx.Err() != nil {
+		t.unsubscribe(channel)
+	}
+	return fromRueidis(err)
+}
+
+// unsubscribe tells the server that nobody listens: rueidis leaves the
+// subscription on the connection when a context ends.
+func (t *rueidisTransport) unsubscribe(channel string) {
+	t.client.Do(context.Background(), t.client.B().Unsubscribe().Channel(channel).Build())
+}
+
+func (t *rueidisTransport) Close() error {
+	if t.owned {
+		t.client.Close()
+	}
+	return nil
+}

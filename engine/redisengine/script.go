@@ -1,0 +1,104 @@
+package redisengine
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Scripts are what this engine is made of: each is one step that happens as a
+// whole. They live in lua/, one algorithm a file, and are sent by their SHA; a
+// server that does not know it (it restarted, somebody flushed it) says NOSCRIPT
+// and has done nothing, so the same step is then sent as a whole.
+//
+// A line `--@ name` in a script stands for the file lua/name.lua.
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// script is one program with its hash.
+type script struct {
+	name, source, sha string
+}
+
+// retention is for how long a name's token is remembered after its last grant,
+// and how long a commit's id, in ms: T of the token rule (S2).
+const retention = time.Hour
+
+// loadScript reads a script and what it includes. keep is the retention.
+func loadScript(name string, keep time.Duration) *script {
+	source := strings.ReplaceAll(include(name), "RETENTION_MS", strconv.FormatInt(keep.Milliseconds(), 10))
+	sum := sha1.Sum([]byte(source))
+	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+// include replaces the lines that name other files.
+func include(name string) string {
+	source, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		return fmt.Sprintf("error(%q)", err) // an embedded file is always there: a test loads all
+	}
+	lines := strings.Split(string(source), "\n")
+	for i, line := range lines {
+		if part, ok := strings.CutPrefix(line, "--@ "); ok {
+			lines[i] = include(part)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// call is one run of a script. All its keys are in one slot.
+type call struct {
+	script *script
+	keys   []string
+	args   []string
+}
+
+// command is the call by hash, or whole.
+func (c call) command(whole bool) Command {
+	head := []string{"EVALSHA", c.script.sha, strconv.Itoa(len(c.keys))}
+	if whole {
+		head[0], head[1] = "EVAL", c.script.source
+	}
+	args := make([]string, 0, len(head)+len(c.keys)+len(c.args))
+	args = append(append(append(args, head...), c.keys...), c.args...)
+	return Command{Args: args, FirstKey: len(head)}
+}
+
+// run runs one script.
+func run(ctx context.Context, t Transport, c call) (any, error) {
+	r := t.Do(ctx, c.command(false))[0]
+	if code(r.Err) == "NOSCRIPT" {
+		r = t.Do(ctx, c.command(true))[0]
+	}
+	return r.Value, r.Err
+}
+
+// runAll runs scripts in one pipeline, and those that the server did not know in
+// another: their order among the others is not kept then.
+func runAll(ctx context.Context, t Transport, calls []call) []Result {
+	commands := make([]Command, len(calls))
+	for i, c := range calls {
+		commands[i] = c.command(false)
+	}
+	results := t.Do(ctx, commands...)
+	var unknown []int
+	var again []Command
+	for i, r := range results {
+		if code(r.Err) == "NOSCRIPT" {
+			unknown = append(unknown, i)
+			again = append(again, calls[i].command(true))
+		}
+	}
+	if len(again) > 0 {
+		for j, r := range t.Do(ctx, again...) {
+			results[unknown[j]] = r
+		}
+	}
+	return results
+}
