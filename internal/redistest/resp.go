@@ -53,7 +53,9 @@ func (s *Server) Dial() (*Conn, error) {
 	return c, nil
 }
 
-// Conn is a connection that speaks RESP 2. One goroutine may use it at a time.
+// Conn is a connection that speaks RESP 2, and 3 after HELLO 3: then a map is
+// the []any of its keys and values in turn, and a push is a []any like a reply.
+// One goroutine may use it at a time.
 type Conn struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -119,26 +121,36 @@ func (c *Conn) read() (any, error) {
 	}
 	kind, rest := line[0], line[1:]
 	switch kind {
-	case '+':
+	case '+', '#', ',', '(':
 		return rest, nil
 	case '-':
 		return Error(rest), nil
+	case '_':
+		return nil, nil //nolint:nilnil // Redis's own nil
 	}
 	n, err := strconv.ParseInt(rest, 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("redistest: an answer %q: %w", line, err)
 	}
+	return c.sized(kind, n)
+}
+
+func (c *Conn) sized(kind byte, n int64) (any, error) {
 	switch {
 	case kind == ':':
 		return n, nil
-	case kind != '$' && kind != '*':
-		return nil, fmt.Errorf("redistest: an answer %q", line)
 	case n < 0:
 		return nil, nil //nolint:nilnil // Redis's own nil
-	case kind == '$':
-		return c.bulk(n)
 	}
-	return c.array(n)
+	switch kind {
+	case '$', '=':
+		return c.bulk(n)
+	case '*', '>', '~':
+		return c.array(n)
+	case '%':
+		return c.array(2 * n)
+	}
+	return nil, fmt.Errorf("redistest: an answer of kind %q", kind)
 }
 
 func (c *Conn) bulk(n int64) (any, error) {

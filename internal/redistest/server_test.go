@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,6 +110,32 @@ func TestAPasswordIsAskedForAndKnown(t *testing.T) {
 	defer c.Close()
 	if _, err := c.Do("GET", "k"); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
 		t.Errorf("without the password: %v", err)
+	}
+}
+
+func TestTheNewerProtocolIsReadToo(t *testing.T) {
+	s := Start(t)
+	c, err := s.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if hello, err := c.Do("HELLO", "3"); err != nil || !slices.Contains(hello.([]any), any("proto")) {
+		t.Fatalf("HELLO 3: %v, %v", hello, err)
+	}
+	for _, ask := range [][]string{{"SUBSCRIBE", "ch"}, {"HSET", "h", "k", "v"}} {
+		if err := c.Send(ask...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.MustDo(t, "PUBLISH", "ch", "hi")
+	c.Send("HGETALL", "h")
+	for _, want := range []any{
+		[]any{"subscribe", "ch", int64(1)}, int64(1), []any{"message", "ch", "hi"}, []any{"k", "v"},
+	} {
+		if got, err := c.Receive(); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("received %v, %v, want %v", got, err, want)
+		}
 	}
 }
 
