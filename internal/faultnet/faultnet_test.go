@@ -312,6 +312,43 @@ func TestMessagesAreNotTakenForReplies(t *testing.T) {
 	}
 }
 
+func TestAMessageIsLostAndNothingElse(t *testing.T) {
+	for _, version := range []string{"2", "3"} {
+		s, p := start(t)
+		c := dial(t, p)
+		if _, err := c.Do("HELLO", version); err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, "SUBSCRIBE", "ch")
+		receive(t, c, []any{"subscribe", "ch", 1})
+		rule := p.DropMessages(Nth(2, Contains("message")))
+		for _, m := range []string{"a", "b", "c"} {
+			s.MustDo(t, "PUBLISH", "ch", m)
+		}
+		receive(t, c, []any{"message", "ch", "a"})
+		receive(t, c, []any{"message", "ch", "c"})
+		if rule.Hits() != 1 || p.Lost() != 1 {
+			t.Errorf("RESP %s: %d hits, %d lost, want 1", version, rule.Hits(), p.Lost())
+		}
+		p.Heal()
+		s.MustDo(t, "PUBLISH", "ch", "d")
+		receive(t, c, []any{"message", "ch", "d"})
+	}
+}
+
+func TestRequestsAreCounted(t *testing.T) {
+	_, p := start(t)
+	c := dial(t, p)
+	rule := p.Count(Contains("INCR"))
+	for i := range 3 {
+		do(t, c, int64(i+1), "INCR", "a")
+	}
+	do(t, c, "3", "GET", "a")
+	if n := rule.Hits(); n != 3 {
+		t.Errorf("counted %d requests, want 3", n)
+	}
+}
+
 func TestAReplyCanBeAReset(t *testing.T) {
 	s, p := start(t)
 	c := dial(t, p)

@@ -46,7 +46,8 @@ type parcel struct {
 	mute   *Rule   // a request: its reply and everything after it is swallowed
 	reset  bool    // a request: its reply resets the connection
 
-	lose bool // a reply: swallowed
+	lose bool // a reply or a message: swallowed, and everything after it
+	skip bool // a message: swallowed, and nothing else is disturbed
 }
 
 func newLink(p *Proxy, client net.Conn) *link {
@@ -113,6 +114,10 @@ func (l *link) read(from net.Conn, to *line, whole func([]byte) int, receive fun
 			p := &parcel{link: l, data: append([]byte(nil), pending[:size]...)}
 			pending = pending[size:]
 			receive(p)
+			if p.skip {
+				l.p.lost.Add(1)
+				continue
+			}
 			to.put(p)
 		}
 		if err != nil {
@@ -134,14 +139,16 @@ func (l *link) receiveRequest(p *parcel) {
 		l.setup = append(l.setup, p.data)
 		l.mu.Unlock()
 	}
-	l.p.apply(p)
+	l.p.apply(p, false)
 }
 
 // receiveReply finds the request that it answers and does what its rules say.
 func (l *link) receiveReply(p *parcel) {
 	defer func() { p.due = time.Now().Add(l.p.conditions().down) }()
 	if p.last || l.isMessage(p.data) {
-		p.lose = l.mutes(nil)
+		if p.lose = l.mutes(nil); !p.last && !p.lose {
+			l.p.apply(p, true)
+		}
 		return
 	}
 	request := l.answered()

@@ -30,12 +30,13 @@ func Nth(n int, m Match) Match {
 	}
 }
 
-// Rule is something that happens to the requests that it matches, until it is
-// removed or the network healed.
+// Rule is something that happens to the requests that it matches, or to the
+// messages, until it is removed or the network healed.
 type Rule struct {
-	p     *Proxy
-	match Match
-	does  func(*Rule, *parcel)
+	p        *Proxy
+	match    Match
+	messages bool
+	does     func(*Rule, *parcel)
 
 	mu         sync.Mutex
 	hits       int
@@ -54,14 +55,14 @@ type straggler struct{ setup, requests [][]byte }
 // work.
 func (p *Proxy) DropRepliesFrom(m Match) *Rule {
 	p.needReplies("DropRepliesFrom")
-	return p.rule(m, func(r *Rule, c *parcel) { c.mute = r })
+	return p.rule(m, false, func(r *Rule, c *parcel) { c.mute = r })
 }
 
 // ResetAtReply lets a request pass and, when the server has answered it, resets
 // its connection instead of passing the reply on.
 func (p *Proxy) ResetAtReply(m Match) *Rule {
 	p.needReplies("ResetAtReply")
-	return p.rule(m, func(_ *Rule, c *parcel) { c.reset = true })
+	return p.rule(m, false, func(_ *Rule, c *parcel) { c.reset = true })
 }
 
 // Replay passes a request twice: when its reply comes it is sent again, on a
@@ -69,19 +70,29 @@ func (p *Proxy) ResetAtReply(m Match) *Rule {
 // first reply arrive.
 func (p *Proxy) Replay(m Match) *Rule {
 	p.needReplies("Replay")
-	return p.rule(m, func(_ *Rule, c *parcel) { c.replay = true })
+	return p.rule(m, false, func(_ *Rule, c *parcel) { c.replay = true })
 }
 
 // Hold keeps a request back, and so everything behind it on its connection,
 // until Release. Where the connection has ended by then, what was held arrives
 // all the same, as what is on its way in a network does.
 func (p *Proxy) Hold(m Match) *Rule {
-	return p.rule(m, func(r *Rule, c *parcel) { c.holds = append(c.holds, r) })
+	return p.rule(m, false, func(r *Rule, c *parcel) { c.holds = append(c.holds, r) })
 }
 
 // Record changes nothing; its rule remembers the requests for Again.
 func (p *Proxy) Record(m Match) *Rule {
-	return p.rule(m, func(r *Rule, c *parcel) { r.seen = append(r.seen, straggler{c.link.preamble(), [][]byte{c.data}}) })
+	return p.rule(m, false, func(r *Rule, c *parcel) { r.seen = append(r.seen, straggler{c.link.preamble(), [][]byte{c.data}}) })
+}
+
+// Count changes nothing; its rule counts the requests.
+func (p *Proxy) Count(m Match) *Rule { return p.rule(m, false, func(*Rule, *parcel) {}) }
+
+// DropMessages swallows messages of subscriptions, and nothing else: neither end
+// can notice.
+func (p *Proxy) DropMessages(m Match) *Rule {
+	p.needReplies("DropMessages")
+	return p.rule(m, true, func(_ *Rule, c *parcel) { c.skip = true })
 }
 
 func (p *Proxy) needReplies(rule string) {
@@ -90,21 +101,21 @@ func (p *Proxy) needReplies(rule string) {
 	}
 }
 
-func (p *Proxy) rule(m Match, does func(*Rule, *parcel)) *Rule {
-	r := &Rule{p: p, match: m, does: does, hit: make(chan struct{}), released: make(chan struct{})}
+func (p *Proxy) rule(m Match, messages bool, does func(*Rule, *parcel)) *Rule {
+	r := &Rule{p: p, match: m, messages: messages, does: does, hit: make(chan struct{}), released: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules = append(p.rules, r)
 	return r
 }
 
-// apply asks every rule about a request. One at a time, so that a Match that
+// apply asks every rule about a request or a message. One at a time, so that a Match that
 // counts need not lock.
-func (p *Proxy) apply(c *parcel) {
+func (p *Proxy) apply(c *parcel, message bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.rules {
-		if !r.match(c.data) {
+		if r.messages != message || !r.match(c.data) {
 			continue
 		}
 		r.mu.Lock()
