@@ -13,8 +13,9 @@ import (
 // Acquire is one round trip where the name is free. Otherwise the claim is in
 // line after it, and the script that makes room for it publishes its grant: no
 // other round trip is needed, if nothing speaks against believing it (seen.trust).
-// In any doubt the same script is asked again, which finds the claim where it is.
-func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
+// In any doubt the same script is asked again, which finds the claim where it is:
+// it looks for its id whether or not the caller is in doubt.
+func (s *Session) Acquire(ctx context.Context, c *engine.Claim, _ bool) (engine.Grant, error) {
 	if err := checkClaim(c); err != nil {
 		return engine.Grant{}, err
 	}
@@ -23,8 +24,8 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (eng
 	}
 	w := s.e.room.enter(c.ID)
 	defer s.e.room.leave(c.ID, w)
-	for ; ; again = true {
-		g, waits, err := s.ask(ctx, c, again, w)
+	for {
+		g, waits, err := s.ask(ctx, c, w)
 		if err == nil && waits {
 			s.e.bell.listen()
 			g, err = s.await(ctx, c, w)
@@ -62,6 +63,10 @@ func (s *Session) report(id engine.ClaimID, g engine.Grant) (engine.Grant, error
 	return g, nil
 }
 
+// alone says whether one claim has the name for itself: it is then a key at
+// exactly the name.
+func alone(k engine.Kind) bool { return k == engine.Mutex || k == engine.Election }
+
 // kinds are the letters that stand for a kind at the server.
 var kinds = map[engine.Kind]string{
 	engine.Mutex: "m", engine.Election: "e", engine.ReadWrite: "r", engine.Semaphore: "s", engine.Group: "g",
@@ -77,20 +82,26 @@ func kindOf(letter string) engine.Kind {
 }
 
 // ask runs the script, and says whether the claim waits.
-func (s *Session) ask(ctx context.Context, c *engine.Claim, again bool, w *waiting) (g engine.Grant, waits bool, err error) {
+func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engine.Grant, waits bool, err error) {
+	script := s.e.scripts.acquire
+	if !alone(c.Kind) {
+		script = s.e.scripts.enter
+	}
+	life := s.ttl
+	if c.Term > 0 {
+		life = c.Term
+	}
 	sent := time.Now()
-	v, err := s.e.run(ctx, s.e.scripts.acquire, lineKeys(s.e.key(c.Name)),
-		string(c.ID), s.ms(), kinds[c.Kind], strconv.Itoa(c.Shares), strconv.Itoa(c.Limit), flag(c.Try),
-		strconv.FormatInt(c.Term.Milliseconds(), 10), flag(again), "0", s.e.client, string(c.Note))
+	v, err := s.e.run(ctx, script, lineKeys(s.e.key(c.Name)),
+		string(c.ID)+marker+kinds[c.Kind]+":",
+		":0:"+inMillis(c.Term)+":"+s.e.client+":"+string(c.Note),
+		inMillis(life),
+		inMillis(s.ttl)+" "+strconv.Itoa(c.Shares)+" "+strconv.Itoa(c.Limit)+" "+flag(c.Try))
 	if err != nil {
 		return g, false, err
 	}
-	if token, ok := v.(int64); ok {
-		life := s.ttl
-		if c.Term > 0 {
-			life = c.Term
-		}
-		return engine.Grant{Token: engine.Token(token), Until: sent.Add(life)}, false, nil
+	if token, ok := v.(string); ok {
+		return engine.Grant{Token: engine.Token(parseInt(token)), Until: sent.Add(life)}, false, nil
 	}
 	a := reply{v}
 	switch a.text(0) {
@@ -128,6 +139,8 @@ func flag(b bool) string {
 	return "0"
 }
 
+func inMillis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
 func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // await waits for news of the claim. No grant and no error: ask again.
@@ -161,8 +174,10 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, w *waiting) (engin
 			if err := s.lives(ctx, c); err != nil {
 				return engine.Grant{}, err
 			}
-		case <-w.gone:
-			return engine.Grant{}, fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
+		case <-w.gone: // or an earlier place of it was: the message may be late
+			if err := s.lives(ctx, c); err != nil {
+				return engine.Grant{}, err
+			}
 		case <-s.ended:
 			return engine.Grant{}, engine.ErrSessionEnded
 		case <-s.e.closed:
@@ -173,8 +188,8 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, w *waiting) (engin
 	}
 }
 
-// lives asks whether a claim that nobody renewed for a TTL is still in line. It
-// does not put it there again: that its session has ended is for the core to say.
+// lives asks whether a claim is still in line, of which there is a doubt. It does
+// not put it there again: whether it goes on is for the core to say.
 func (s *Session) lives(ctx context.Context, c *engine.Claim) error {
 	r, err := s.Renew(ctx, []*engine.Claim{c})
 	if err == nil && len(r.Lost) > 0 {

@@ -35,7 +35,7 @@ type Engine struct {
 }
 
 type scripts struct {
-	acquire, release, renew, beat, note, pass, look *script
+	acquire, enter, release, renew, beat, note, pass, look *script
 }
 
 // Option changes how an engine works.
@@ -93,7 +93,7 @@ func newEngine(t Transport, opts []Option) (*Engine, error) {
 	e := &Engine{
 		t: t, prefix: o.prefix, keep: o.keep, log: o.log, client: rand.Text(),
 		scripts: scripts{
-			acquire: load("acquire"), release: load("release"), renew: load("renew"), beat: load("beat"),
+			acquire: load("acquire"), enter: load("enter"), release: load("release"), renew: load("renew"), beat: load("beat"),
 			note: load("note"), pass: load("pass"), look: load("look"),
 		},
 		sessions: make(map[*Session]struct{}), closed: make(chan struct{}), over: make(chan struct{}),
@@ -173,7 +173,7 @@ func (e *Engine) isOver() bool {
 // Remove ends the claim whoever made it. Another program's is removed too: its id
 // is what Line shows.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
-	_, err := e.run(ctx, e.scripts.release, lineKeys(e.key(name)), string(id), removeByForce)
+	_, err := e.run(ctx, e.scripts.release, lineKeys(e.key(name)), string(id)+marker, removeByForce)
 	return err
 }
 

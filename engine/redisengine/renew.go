@@ -77,8 +77,7 @@ func (s *Session) batches(claims []*engine.Claim) (all []batch) {
 	var names []string
 	byName := make(map[string][]*engine.Claim)
 	for _, c := range claims {
-		alone := c.Kind == engine.Mutex || c.Kind == engine.Election
-		if alone && c.Term == 0 && !s.e.room.has(c.ID) {
+		if alone(c.Kind) && c.Term == 0 && !s.e.room.has(c.ID) {
 			held = append(held, c)
 			continue
 		}

@@ -56,7 +56,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 // TTL is what the session was begun with.
 func (s *Session) TTL() time.Duration { return s.ttl }
 
-func (s *Session) ms() string { return strconv.FormatInt(s.ttl.Milliseconds(), 10) }
+func (s *Session) ms() string { return inMillis(s.ttl) }
 
 // check is nil while the session lives.
 func (s *Session) check() error {
@@ -121,7 +121,7 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 	}
 	calls := make([]call, len(claims))
 	for i, c := range claims {
-		calls[i] = call{s.e.scripts.release, lineKeys(s.e.key(c.Name)), []string{string(c.ID), endOfSession}}
+		calls[i] = call{s.e.scripts.release, lineKeys(s.e.key(c.Name)), []string{string(c.ID) + marker, endOfSession}}
 	}
 	for _, r := range runAll(ctx, s.e.t, calls) {
 		if r.Err != nil {
@@ -131,13 +131,15 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 	return nil
 }
 
-// Release ends the claim by its id.
+// Release ends the claim by its id. An Acquire of it that still waits here ends as
+// well: nobody publishes anything for it any more.
 func (s *Session) Release(ctx context.Context, c *engine.Claim) (removed bool, err error) {
-	v, err := s.e.run(ctx, s.e.scripts.release, lineKeys(s.e.key(c.Name)), string(c.ID), giveBack)
+	v, err := s.e.run(ctx, s.e.scripts.release, lineKeys(s.e.key(c.Name)), string(c.ID)+marker, giveBack)
 	if err != nil {
 		return false, err
 	}
 	s.waiting(c.ID, false)
+	s.e.room.remove(c.ID)
 	return v == int64(1), nil
 }
 

@@ -1,18 +1,18 @@
 -- Release: take a claim out of its line, held or waiting, and let the next in.
 --
--- KEYS: of the line (line.lua). ARGV: 1 id, 2 why: 0 its owner gives it back, 1
+-- KEYS: of the line (line.lua). ARGV: 1 "id:lockstep1:",
+-- 2 why: 0 its owner gives it back, 1
 -- somebody else removes it, 2 its session ends, and leaves what has a term.
 -- Answer: whether there was such a claim.
 --
 -- DEL comes first: where memory is full a script that begins with a SET is
 -- refused, and nobody could ever unlock.
 
-local id = ARGV[1]
 if ARGV[2] == '0' then
   local value = redis.pcall('GET', KEYS[1])
-  if type(value) == 'string' and string.sub(value, 1, #id + 11) == id .. ':lockstep1:' then
+  if type(value) == 'string' and string.sub(value, 1, #ARGV[1]) == ARGV[1] then
     local state = redis.call('GET', KEYS[2])
-    if state and tonumber(state) then
+    if state and string.sub(state, 1, 1) ~= 'v' then
       redis.call('DEL', KEYS[1])
       return 1
     end
@@ -20,6 +20,7 @@ if ARGV[2] == '0' then
 end
 
 --@ line
+local id = string.gsub(ARGV[1], ':lockstep1:$', '')
 local err = open(0)
 if err then return err end
 local value = redis.pcall('GET', NAME)
