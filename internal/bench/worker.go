@@ -17,6 +17,7 @@ const roleVariable = "LOCKSTEP_BENCH_ROLE"
 // job is what a worker is started with.
 type job struct {
 	Dir  string // shared with the other side
+	URL  string // of the service
 	Kind string // which contender it works for
 	N    int
 }
@@ -29,11 +30,12 @@ type order struct {
 }
 
 type report struct {
-	Err  string
-	At   int64 // monotonic ns
-	Held heldReport
-	Took turnsReport
-	Seen counts
+	Err   string
+	At    int64   // monotonic ns
+	Value float64 // a sample
+	Held  heldReport
+	Took  turnsReport
+	Seen  counts
 }
 
 // role is the work of one kind of worker.
@@ -51,6 +53,10 @@ func roles() map[string]role {
 		"turns":  newTurnsRole,
 		"hold":   newHoldRole,
 		"crowd":  newCrowdRole,
+
+		"redis-lock":   newLockRole,
+		"redis-waiter": newRedisWaiter,
+		"redis-turns":  newRedisTurnsRole,
 	}
 }
 

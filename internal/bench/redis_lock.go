@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Locks that nobody contends for. Each contender is a process of its own, so that
+// it can be pinned, and the garbage of one is not the other's.
+
+const (
+	redisCycles = 1500 // locks and unlocks a sample
+	redisNames  = 64   // as many goroutines, each with its own
+	redisSpan   = 300 * time.Millisecond
+)
+
+// lockProcess is a sampler: a process that locks when it is told to.
+type lockProcess struct {
+	*process
+
+	order func() order
+}
+
+func (p lockProcess) sample() (float64, error) {
+	r, err := p.ask(p.order())
+	return r.Value, err
+}
+
+// cyclesBy is a lock and its unlock at a time: p50 in µs. Its process has one core
+// and the server another.
+func cyclesBy(s *redisServer, kind string) contender {
+	return contender{kind, func(b *bench) (sampler, error) {
+		p, err := startOn(clientCore(0), "redis-lock", job{URL: s.Addr, Kind: kind, N: b.count(redisCycles)})
+		return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
+	}}
+}
+
+// manyBy is goroutines that lock and unlock, each a name of its own: a rate.
+func manyBy(s *redisServer, kind string) contender {
+	return contender{kind, func(b *bench) (sampler, error) {
+		p, err := start("redis-lock", job{URL: s.Addr, Kind: kind})
+		span := b.while(redisSpan)
+		return lockProcess{p, func() order { return order{Do: "many", At: monotonic() + int64(span)} }}, err
+	}}
+}
+
+// The process.
+
+type lockRole struct {
+	*locker
+
+	n int
+}
+
+func newLockRole(j job) (worker, error) {
+	l, err := openLocker(j.Kind, j.URL)
+	return lockRole{l, j.N}, err
+}
+
+func (r lockRole) cycle(name string) error {
+	unlock, err := r.lock(name)
+	if err != nil {
+		return err
+	}
+	return unlock()
+}
+
+func (r lockRole) obey(o order) (report, error) {
+	switch o.Do {
+	case "cycles":
+		p50, err := loop{n: r.n, op: func() error { return r.cycle(lockName) }}.sample()
+		return report{Value: p50}, err
+	case "many":
+		rate, err := r.many(o.At)
+		return report{Value: rate}, err
+	}
+	return report{}, fmt.Errorf("no order %q", o.Do)
+}
+
+func (r lockRole) many(until int64) (rate float64, err error) {
+	var cycles atomic.Int64
+	var all sync.WaitGroup
+	failed := make(chan error, redisNames)
+	began := monotonic()
+	for i := range redisNames {
+		name := lockName + "/" + strconv.Itoa(i)
+		all.Go(func() {
+			for monotonic() < until {
+				if err := r.cycle(name); err != nil {
+					failed <- err
+					return
+				}
+				cycles.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		return 0, err
+	default:
+		return float64(cycles.Load()) / time.Duration(monotonic()-began).Seconds(), nil
+	}
+}
+
+func (r lockRole) close() error { return r.locker.close() }
