@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/creack/pty v1.1.24
 	github.com/lockstep-go/lockstep v0.0.0
+	github.com/lockstep-go/lockstep/engine/redisengine v0.0.0
 	github.com/lockstep-go/lockstep/engine/sqliteengine v0.0.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/sys v0.49.0
@@ -18,6 +19,7 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	modernc.org/libc v1.80.1 // indirect
@@ -28,5 +30,6 @@ require (
 
 replace (
 	github.com/lockstep-go/lockstep => ../..
+	github.com/lockstep-go/lockstep/engine/redisengine => ../../engine/redisengine
 	github.com/lockstep-go/lockstep/engine/sqliteengine => ../../engine/sqliteengine
 )

@@ -133,6 +133,9 @@ func (x *examination) sayClock(first, second clockReading) {
 	}
 	size := off.Abs()
 	what := fmt.Sprintf("its clock is %v %s this machine's", size.Round(time.Millisecond), direction)
+	if size < time.Millisecond {
+		what = "its clock is in step with this machine's"
+	}
 	switch {
 	case size >= retention:
 		x.say(engine.LevelDanger, what,

@@ -61,7 +61,7 @@ this user on this host, and nothing has to be started.`,
 	root.AddCommand(
 		a.lockCommand(), a.demoCommand(),
 		a.putCommand(), a.getCommand(), a.delCommand(), a.listCommand(), a.watchCommand(),
-		a.lsCommand(), a.statusCommand(), a.releaseCommand(), a.versionCommand(),
+		a.lsCommand(), a.statusCommand(), a.releaseCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -86,15 +86,23 @@ func between(least, most int) cobra.PositionalArgs {
 // asking is a subcommand that asks the engine once: its context ends with
 // --timeout, and its client when it returns.
 func (a *app) asking(cmd *cobra.Command, run func(ctx context.Context, c *lockstep.Client, args []string) error) *cobra.Command {
-	cmd.Flags().Var(&a.timeout, "timeout", "how long the engine may take to answer: `duration` such as 30s, 1m30s or 0.5 (default: no limit)")
+	a.timeoutFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx := cmd.Context()
-		if a.timeout.given {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, a.timeout.d)
-			defer cancel()
-		}
+		ctx, cancel := a.bounded(cmd.Context())
+		defer cancel()
 		return a.with(ctx, func(c *lockstep.Client) error { return run(ctx, c, args) })
 	}
 	return cmd
+}
+
+func (a *app) timeoutFlag(cmd *cobra.Command) {
+	cmd.Flags().Var(&a.timeout, "timeout", "how long the engine may take to answer: `duration` such as 30s, 1m30s or 0.5 (default: no limit)")
+}
+
+// bounded is a context that ends with --timeout.
+func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout.given {
+		return context.WithTimeout(ctx, a.timeout.d)
+	}
+	return context.WithCancel(ctx)
 }

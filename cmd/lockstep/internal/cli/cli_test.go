@@ -123,3 +123,26 @@ func TestTheStateDirectoryFollowsTheUser(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestFindingsAreGroupedWrappedAndQuoted(t *testing.T) {
+	findings := []engine.Finding{
+		{Level: engine.LevelDanger, What: "one \x1b[2Jthat clears", Why: strings.Repeat("word ", 30), Fix: "do it"},
+		{Level: engine.LevelOK, What: "another"},
+	}
+	for _, colour := range []bool{false, true} {
+		p := findingsPrinter{width: 40, colour: colour}
+		p.print("redis://h", findings)
+		got := p.text.String()
+		if strings.Contains(got, "\x1b[2J") || strings.Contains(got, "\x1b") != colour {
+			t.Errorf("colour %v: %q", colour, got)
+		}
+		if !strings.Contains(got, "      → do it\n") || strings.Index(got, "danger") > strings.Index(got, "another") || strings.Contains(got, "warning") {
+			t.Errorf("%s", got)
+		}
+		for line := range strings.Lines(got) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 40 && !colour {
+				t.Errorf("%d columns: %q", n, line)
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 const (
 	codeOK          = 0
 	codeAbsent      = 1  // get: there is no such entry
+	codeDanger      = 1  // doctor: something is dangerous
 	codeUsage       = 64 // bad flags, names, URLs
 	codeUnavailable = 69 // the engine cannot be reached or used
 	codeLost        = 70 // the lock was lost, and the child stopped

@@ -13,12 +13,13 @@ import (
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/engine/sqliteengine"
 )
 
 // drivers are the engines that the command knows. "mem:" is not among them: what is
 // inside one process excludes nobody.
-var drivers = engine.Drivers{sqliteengine.Driver}
+var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver}
 
 const (
 	envURL      = "LOCKSTEP_URL"
