@@ -196,13 +196,13 @@ func (s *store) since(ctx context.Context, m string, from position, each func(co
 	switch {
 	case err != nil || is.damage != from.damage:
 		return from, false, err
-	case !is.known:
-		return from, !from.known, nil
-	case from.known && is.revision <= from.revision:
+	case !is.known || !from.known: // a map's first commit is not in the log
+		return from, is.known == from.known, nil
+	case is.revision <= from.revision:
 		return from, is.revision == from.revision, nil
 	}
 	for at := from; ; {
-		page, err := s.logPage(ctx, m, at)
+		page, err := s.logPage(ctx, m, at.revision)
 		if err != nil {
 			return at, false, err
 		}
@@ -216,17 +216,14 @@ func (s *store) since(ctx context.Context, m string, from position, each func(co
 			}
 		}
 		if len(page) < logPage {
-			return at, at.known && at.revision >= is.revision, nil
+			return at, at.revision >= is.revision, nil
 		}
 	}
 }
 
 // logPage is the next commits of the log. All of it is no more than 8 MiB.
-func (s *store) logPage(ctx context.Context, m string, after position) ([]commit, error) {
-	start := "-"
-	if after.known {
-		start = formatRevision(after.revision) + "-1"
-	}
+func (s *store) logPage(ctx context.Context, m string, after engine.Revision) ([]commit, error) {
+	start := formatRevision(after) + "-1"
 	logged, err := s.do(ctx, "XRANGE", mapKeys(m)[1], start, "+", "COUNT", strconv.Itoa(logPage))
 	if err != nil {
 		return nil, err

@@ -69,8 +69,9 @@ func TestALostMessageIsNoticedByTheNext(t *testing.T) {
 	server := redistest.Start(t)
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
+	mustCommit(t, writer, "m", put("k", "0"))
 	v := watchStore(t, s, "m", 0)
-	v.want("full")
+	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("lost", "1"), put("gone", "1"))
 	mustCommit(t, writer, "m", del("gone"))
@@ -109,8 +110,9 @@ func TestALostMessageWithoutASuccessorIsNoticedBySilence(t *testing.T) {
 	server := redistest.Start(t)
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
+	mustCommit(t, writer, "m", put("k", "0"))
 	v := watchStore(t, s, "m", 0)
-	v.want("full")
+	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("k", "lost"))
 	v.want("k=lost") // within engine.Stale/3
@@ -120,8 +122,9 @@ func TestAnUnknownMessageHasTheLogRead(t *testing.T) {
 	server := redistest.Start(t)
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
+	mustCommit(t, writer, "m", put("k", "0"))
 	v := watchStore(t, s, "m", 0)
-	v.want("full")
+	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("k", "v"))
 	allHeard(t, writer, network)
@@ -148,6 +151,21 @@ func TestAWatchSurvivesTheEndOfItsConnection(t *testing.T) {
 	if f.full.Load() != 1 {
 		t.Errorf("the whole map was shown %d times: its log was there", f.full.Load())
 	}
+}
+
+// A map's first commit is not in the log: who missed it is shown the whole map.
+func TestTheFirstCommitIsShownToWhoMissedIt(t *testing.T) {
+	server := redistest.Start(t)
+	writer, s := newStoreOn(t, server), newStoreOn(t, server)
+	network := makeLossy(s)
+	v := watchStore(t, s, "m", 0)
+	v.want("full")
+	network.lose.Store(true)
+	mustCommit(t, writer, "m", put("k", "1"))
+	allHeard(t, writer, network)
+	network.lose.Store(false)
+	mustCommit(t, writer, "m", put("l", "2"))
+	v.want("full k=1 l=2")
 }
 
 func TestAWatchOfLostDataEndsInTheTruth(t *testing.T) {
@@ -204,8 +222,9 @@ func commitAgain(t testing.TB, s *store, m string, changes ...engine.Entry) {
 func TestAnotherHistoryIsAGap(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
+	mustCommit(t, s, "m", put("k", "0"))
 	v := watchStore(t, s, "m", 0)
-	v.want("full")
+	v.want("full k=0")
 	mustCommit(t, s, "m", put("k", "1"))
 	v.want("k=1")
 	backup := map[string]any{}

@@ -23,6 +23,8 @@ local HALF_BYTES = 4 * 1024 * 1024    -- of half the log, or one commit
 local LOGGED_BYTES = 8 * 1024 * 1024  -- a longer commit is not logged
 local LOGGED_CHANGES = 1000           -- more are one field: a call has a limited number
 local TOLD_BYTES = 16 * 1024          -- a longer commit's changes are not in the message
+local LOG_MS = RETENTION_MS           -- that the log lives after a commit
+local EMPTIED_MS = math.min(RETENTION_MS, 60 * 1000) -- and after one that empties the map
 local TX = KEYS[4]
 
 local err = open()
@@ -95,7 +97,7 @@ if length > 0 and (previous == '0' or long > LOGGED_BYTES) then
   length = 0
 end
 if length == 0 then mark, commits, logged = 0, 0, 0 end
-if long <= LOGGED_BYTES then
+if previous ~= '0' and long <= LOGGED_BYTES then
   if #changes <= 2 * LOGGED_CHANGES then
     redis.call('XADD', LOG, r .. '-0', 'p', previous, unpack(changes))
   else
@@ -127,10 +129,10 @@ if entries == 0 then bytes = 0 end
 local record = table.concat({'v1', r, text(entries), text(bytes), text(mark), text(commits), text(logged)}, ' ')
 if entries == 0 then
   redis.call('SET', RECORD, record, 'PX', RETENTION_MS)
-  redis.call('PEXPIRE', LOG, RETENTION_MS)
+  redis.call('PEXPIRE', LOG, EMPTIED_MS)
 else
   redis.call('SET', RECORD, record)
-  if size == 0 then redis.call('PERSIST', LOG) end
+  redis.call('PEXPIRE', LOG, LOG_MS)
 end
 remember(r)
 

@@ -6,7 +6,9 @@
 --             revision before, the others are the changes. It may be shorter than
 --             it was, or missing: who reads it follows p, and where that does not
 --             lead on from what he knows, he has missed something (the log was
---             trimmed, the data lost, a replica took over that was behind).
+--             trimmed, the data lost, a replica took over that was behind). Its
+--             least size is 4 KB, which is why a map's first commit is not in it,
+--             and why it does not live as long as its map.
 --   3 record  "v1 revision entries bytes mark commits logged": the last commit; the
 --             map's entries and their bytes; of the log, the revision that begins
 --             its younger half, and the commits and bytes of that. No record: no
