@@ -109,9 +109,11 @@ func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engin
 		return engine.Grant{Token: engine.Token(a.int(1)), Until: sent.Add(millis(a.int(2) - 1))}, false, nil
 	case "w":
 		s.waiting(c.ID, true)
+		w.mu.Lock()
 		w.see(seen{
 			sent: sent, place: int(a.int(1)), left: millis(a.int(2)), at: a.int(3), last: engine.Token(a.int(4)), foreign: a.int(5) == 1,
 		})
+		w.mu.Unlock()
 		return g, true, nil
 	case "h":
 		return g, false, s.held(ctx, c)
@@ -145,47 +147,56 @@ func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond 
 
 // await waits for news of the claim. No grant and no error: ask again.
 func (s *Session) await(ctx context.Context, c *engine.Claim, w *waiting) (engine.Grant, error) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		seen := w.last()
-		look, looks := seen.nextLook()
-		if ends := time.Until(seen.sent.Add(s.ttl)); !looks || ends < look {
+		n := w.take()
+		g, ask := s.read(n, c)
+		if ask || g.Token > 0 {
+			return g, nil
+		}
+		look, looks := n.seen.nextLook()
+		if ends := time.Until(n.seen.sent.Add(s.ttl)); !looks || ends < look {
 			look, looks = ends, false
 		}
 		timer.Reset(look)
-		select {
-		case p := <-w.told:
-			g, _ := w.last().trust(p)
-			return g, nil
-		case a := <-w.beaten:
-			if a.token > 0 && c.Term == 0 {
-				return engine.Grant{Token: a.token, Until: a.until}, nil
+		doubt := n.gone // or an earlier place of it is: the message may be late
+		if !doubt {
+			select {
+			case <-w.woken:
+				continue
+			case <-timer.C:
+				if looks {
+					return engine.Grant{}, nil
+				}
+				doubt = true
+			case <-s.ended:
+				return engine.Grant{}, engine.ErrSessionEnded
+			case <-s.e.closed:
+				return engine.Grant{}, engine.ErrClosed
+			case <-ctx.Done():
+				return engine.Grant{}, ctx.Err()
 			}
-			if a.token > 0 {
-				return engine.Grant{}, nil
-			}
-		case <-w.looks:
-			return engine.Grant{}, nil
-		case <-timer.C:
-			if looks {
-				return engine.Grant{}, nil
-			}
-			if err := s.lives(ctx, c); err != nil {
-				return engine.Grant{}, err
-			}
-		case <-w.gone: // or an earlier place of it was: the message may be late
-			if err := s.lives(ctx, c); err != nil {
-				return engine.Grant{}, err
-			}
-		case <-s.ended:
-			return engine.Grant{}, engine.ErrSessionEnded
-		case <-s.e.closed:
-			return engine.Grant{}, engine.ErrClosed
-		case <-ctx.Done():
-			return engine.Grant{}, ctx.Err()
+		}
+		if err := s.lives(ctx, c); err != nil {
+			return engine.Grant{}, err
 		}
 	}
+}
+
+// read says whether news are a grant, or worth asking. Until when a term runs is
+// known only from the grant itself: a renewal does not tell.
+func (s *Session) read(n news, c *engine.Claim) (g engine.Grant, ask bool) {
+	switch {
+	case n.push.token > 0:
+		g, sure := n.seen.trust(n.push)
+		return g, !sure
+	case n.granted.token > 0 && c.Term == 0:
+		return engine.Grant{Token: n.granted.token, Until: n.granted.until}, false
+	case n.granted.token > 0:
+		return g, true
+	}
+	return g, n.look
 }
 
 // lives asks whether a claim is still in line, of which there is a doubt. It does

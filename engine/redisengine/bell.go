@@ -42,7 +42,7 @@ func (b *bell) loop() {
 		err := b.e.t.Subscribe(b.ctx, b.e.channel(), func() {
 			failures = 0
 			b.up.Store(true)
-			b.e.room.lookAll()
+			b.e.room.tellAll(func(n *news) { n.look = true })
 		}, b.e.heard)
 		b.up.Store(false)
 		if b.ctx.Err() == nil {

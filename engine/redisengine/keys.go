@@ -40,10 +40,14 @@ func hasTag(name string) bool {
 // The keys of a lock's name, in the order that scripts expect (lua/line.lua).
 func lineKeys(name string) []string {
 	r := root(name)
-	return []string{name, r + "state", r + "claims", r + "wait", r + "live"}
+	// Cut out of one string: each key would be an allocation of its own.
+	all := r + "state" + r + "claims" + r + "wait" + r + "live"
+	keys := []string{name, "", "", "", ""}
+	for i, suffix := range []int{len("state"), len("claims"), len("wait"), len("live")} {
+		keys[i+1], all = all[:len(r)+suffix], all[len(r)+suffix:]
+	}
+	return keys
 }
-
-const keysOfLine = 5
 
 // lineOfKey is the name that a sibling key belongs to.
 func lineOfKey(key, suffix string) (name string, ok bool) {

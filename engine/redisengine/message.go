@@ -32,19 +32,22 @@ func (e *Engine) heard(payload string) {
 		return // the probe of Open, or a newer program's
 	}
 	id := engine.ClaimID(f[1])
-	switch {
-	case f[0] == "g" && len(f) == 5:
-		p, err := parsePush(f[2:], received)
-		if err != nil {
-			e.room.look(id)
-			return
+	p, err := push{}, error(nil)
+	if f[0] == "g" && len(f) == 5 {
+		p, err = parsePush(f[2:], received)
+	}
+	e.room.tell(id, func(n *news) {
+		switch {
+		case p.token > 0 && err == nil:
+			n.push = p
+		case f[0] == "x":
+			n.gone = true
+		default:
+			n.look = true
 		}
-		e.room.push(id, p)
-	case f[0] == "x":
-		e.room.remove(id)
+	})
+	if f[0] == "x" {
 		e.lost(id)
-	default:
-		e.room.look(id)
 	}
 }
 

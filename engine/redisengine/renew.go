@@ -144,11 +144,13 @@ func (s *Session) beaten(b batch, r reply, sent time.Time) (lost []engine.ClaimI
 		for j, c := range next[:count] {
 			switch found := line.int(4 + j); {
 			case found > 0:
-				s.e.room.beat(c.ID, beatAnswer{engine.Token(found), sent.Add(s.ttl)}, seen{})
+				s.e.room.tell(c.ID, func(n *news) { n.granted = beatAnswer{engine.Token(found), sent.Add(s.ttl)} })
 			case found < 0:
-				s.e.room.beat(c.ID, beatAnswer{}, seen{
-					sent: sent, at: line.int(0), last: engine.Token(line.int(1)), left: millis(line.int(2)), foreign: line.int(3) == 1,
-					place: int(-1 - found),
+				s.e.room.tell(c.ID, func(n *news) {
+					n.see(seen{
+						sent: sent, at: line.int(0), last: engine.Token(line.int(1)), left: millis(line.int(2)), foreign: line.int(3) == 1,
+						place: int(-1 - found),
+					})
 				})
 			default:
 				lost = append(lost, c.ID)

@@ -139,7 +139,7 @@ func (s *Session) Release(ctx context.Context, c *engine.Claim) (removed bool, e
 		return false, err
 	}
 	s.waiting(c.ID, false)
-	s.e.room.remove(c.ID)
+	s.e.room.tell(c.ID, func(n *news) { n.gone = true })
 	return v == int64(1), nil
 }
 

@@ -13,20 +13,27 @@ import (
 // enters before its first request, so that no grant comes before it.
 type waitRoom struct {
 	mu     sync.Mutex
-	claims map[engine.ClaimID][]*waiting // one each, but for an Acquire that is repeated
+	claims map[engine.ClaimID]*waiting
 }
 
-// waiting is one Acquire.
+// waiting is one Acquire. Who has news for it leaves them here and wakes it.
 type waiting struct {
-	told   chan push       // holds one
-	beaten chan beatAnswer // holds one
-	looks  chan struct{}   // holds one
-	gone   chan struct{}   // holds one
+	woken chan struct{} // holds one
+	next  *waiting      // another Acquire of the same claim
 
-	// What the last request that was answered "waits" proved: the claim lives
-	// until ttl after it, on the server. A renewal moves it.
-	mu   sync.Mutex
-	seen seen
+	mu sync.Mutex
+	news
+}
+
+// news is what has come since the Acquire last looked, and what the last request
+// that was answered "waits" has proved: the claim lives until ttl after it, on the
+// server. A renewal moves it.
+type news struct {
+	seen    seen
+	push    push       // a grant that was published; its token is 0: none was
+	granted beatAnswer // what a renewal found
+	look    bool       // something changed: ask
+	gone    bool       // it may be out of the line
 }
 
 // seen is one answer "waits".
@@ -45,82 +52,84 @@ type beatAnswer struct {
 	until time.Time
 }
 
+// spare are those that have left: most Acquires are granted at once, and leave
+// before anybody has looked for them.
+var spare = sync.Pool{New: func() any { return &waiting{woken: make(chan struct{}, 1)} }}
+
 func (r *waitRoom) enter(id engine.ClaimID) *waiting {
-	w := &waiting{
-		told: make(chan push, 1), beaten: make(chan beatAnswer, 1), looks: make(chan struct{}, 1), gone: make(chan struct{}, 1),
-	}
+	w := spare.Get().(*waiting)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.claims == nil {
-		r.claims = make(map[engine.ClaimID][]*waiting)
+		r.claims = make(map[engine.ClaimID]*waiting)
 	}
-	r.claims[id] = append(r.claims[id], w)
+	w.next = r.claims[id]
+	r.claims[id] = w
 	return w
 }
 
+// leave ends an Acquire: nobody has news for it any more.
 func (r *waitRoom) leave(id engine.ClaimID, w *waiting) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := r.claims[id]
-	for i, other := range all {
-		if other == w {
-			all = append(all[:i:i], all[i+1:]...)
-			break
+	if first := r.claims[id]; first != w {
+		for first.next != w {
+			first = first.next
 		}
-	}
-	if len(all) == 0 {
+		first.next = w.next
+	} else if w.next != nil {
+		r.claims[id] = w.next
+	} else {
 		delete(r.claims, id)
-		return
 	}
-	r.claims[id] = all
+	r.mu.Unlock()
+	select {
+	case <-w.woken:
+	default:
+	}
+	w.next, w.news = nil, news{}
+	spare.Put(w)
 }
 
 // has says whether an Acquire of the claim is under way.
 func (r *waitRoom) has(id engine.ClaimID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.claims[id]) > 0
+	return r.claims[id] != nil
 }
 
-// each runs f for the Acquires of a claim. f does not block.
-func (r *waitRoom) each(id engine.ClaimID, f func(*waiting)) {
+// tell changes the news of a claim's Acquires, and wakes them.
+func (r *waitRoom) tell(id engine.ClaimID, change func(*news)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, w := range r.claims[id] {
-		f(w)
+	for w := r.claims[id]; w != nil; w = w.next {
+		w.change(change)
 	}
 }
 
-func (r *waitRoom) push(id engine.ClaimID, p push) {
-	r.each(id, func(w *waiting) { offer(w.told, p) })
-}
-
-func (r *waitRoom) look(id engine.ClaimID) {
-	r.each(id, func(w *waiting) { offer(w.looks, struct{}{}) })
-}
-
-func (r *waitRoom) remove(id engine.ClaimID) {
-	r.each(id, func(w *waiting) { offer(w.gone, struct{}{}) })
-}
-
-// beat passes on what a renewal found: a grant, or where the claim waits.
-func (r *waitRoom) beat(id engine.ClaimID, a beatAnswer, s seen) {
-	r.each(id, func(w *waiting) {
-		if a.token == 0 && !w.see(s) {
-			return
-		}
-		offer(w.beaten, a)
-	})
-}
-
-func (r *waitRoom) lookAll() {
+func (r *waitRoom) tellAll(change func(*news)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, all := range r.claims {
-		for _, w := range all {
-			offer(w.looks, struct{}{})
+	for _, w := range r.claims {
+		for ; w != nil; w = w.next {
+			w.change(change)
 		}
 	}
+}
+
+func (w *waiting) change(change func(*news)) {
+	w.mu.Lock()
+	change(&w.news)
+	w.mu.Unlock()
+	offer(w.woken, struct{}{})
+}
+
+// take is the news, which are none then.
+func (w *waiting) take() news {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.news
+	w.news = news{seen: n.seen}
+	return n
 }
 
 func offer[T any](c chan T, v T) {
@@ -131,23 +140,12 @@ func offer[T any](c chan T, v T) {
 }
 
 // see takes note of an answer, unless a later one has come first.
-func (w *waiting) see(s seen) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s.sent.Before(w.seen.sent) {
-		return false
+func (n *news) see(s seen) {
+	if s.sent.Before(n.seen.sent) {
+		return
 	}
-	if w.seen.last > s.last {
-		s.last = w.seen.last
-	}
-	w.seen = s
-	return true
-}
-
-func (w *waiting) last() seen {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen
+	s.last = max(s.last, n.seen.last)
+	n.seen = s
 }
 
 // foreignPoll is how often the first in line looks whether another program has
