@@ -85,6 +85,7 @@ func clientOption(t engine.Target) (rueidis.ClientOption, []Option, error) {
 		duration(&o.ConnWriteTimeout, t, paramTimeout),
 		duration(&o.Dialer.Timeout, t, paramDialTimeout),
 		pool(&o, t),
+		checkPrefix(t.Params[paramPrefix]),
 	)
 	if err != nil {
 		return o, nil, err

@@ -64,13 +64,17 @@ func lineOfKey(key, suffix string) (name string, ok bool) {
 }
 
 // CheckName refuses what would put a name and its siblings into different slots,
-// and what could be a sibling's name.
+// what could be a sibling's name, and what would share siblings with another: those
+// of {x} are those of x.
 func (e *Engine) CheckName(name string) (string, error) {
+	key := e.key(name)
 	switch {
-	case strings.Contains(name, infix):
+	case strings.Contains(key, infix):
 		return "", fmt.Errorf("%w: name %q: %q is reserved", engine.ErrInvalid, name, infix)
 	case strings.ContainsAny(name, "{}") && !oneTag(name):
 		return "", fmt.Errorf("%w: name %q: braces are Redis' hash tags, and these are not one proper tag like {this}", engine.ErrInvalid, name)
+	case strings.HasPrefix(key, "{") && strings.HasSuffix(key, "}"):
+		return "", fmt.Errorf("%w: name %q: a hash tag needs something beside it, as in {user7}/cart", engine.ErrInvalid, name)
 	}
 	return name, nil
 }

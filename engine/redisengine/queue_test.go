@@ -1,0 +1,487 @@
+package redisengine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/internal/clockshim"
+	"github.com/lockstep-go/lockstep/internal/redistest"
+)
+
+func TestAHandOverIsOneScript(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	warm(a)
+	held := mutex("n")
+	a.take(held)
+	b.listens()
+	next := b.queue(mutex("n"))
+	before := scriptsRun(t, server)
+	a.give(held)
+	next.granted()
+	if n := scriptsRun(t, server) - before; n != 1 {
+		t.Errorf("a release and the grant of the next took %d scripts, want the release alone", n)
+	}
+}
+
+// warm has the server know the scripts: the first of each is sent twice.
+func warm(c *client) {
+	cl := mutex("warm")
+	c.take(cl)
+	c.give(cl)
+}
+
+func TestNobodyIsGrantedAFreeNameBeforeThoseInLine(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	next := b.queue(mutex("n"))
+	ask(t, server, "DEL", "n") // as if it had expired: nobody was told
+	if _, err := a.Acquire(storeContext(t), try(mutex("n")), false); err == nil {
+		t.Error("a newcomer was granted the name before the one in line (S7)")
+	}
+	next.granted()
+}
+
+// Tokens rise though the server forgot, restarted, or let the counter expire.
+func TestTokensRiseWhateverTheServerForgets(t *testing.T) {
+	server := redistest.Start(t)
+	var last engine.Token
+	grant := func(after string) {
+		t.Helper()
+		c := newClient(t, server)
+		cl := mutex("n")
+		g := c.take(cl)
+		if g.Token <= last {
+			t.Errorf("after %s: token %d after %d (S2)", after, g.Token, last)
+		}
+		last = g.Token
+		c.give(cl)
+	}
+	grant("nothing")
+	grant("a release")
+	ask(t, server, "FLUSHALL")
+	grant("FLUSHALL")
+	ask(t, server, "DEL", root("n")+"state")
+	grant("the end of its retention")
+	server.Restart()
+	grant("a restart")
+}
+
+// Grants within one microsecond, and after a backward step of the clock, are
+// counted on from the last.
+func TestTokensRiseThoughTheClockStandsStill(t *testing.T) {
+	shim := clockshim.Build(t)
+	server := redistest.StartWith(t, redistest.Options{Env: shim.Env()})
+	c := newClient(t, server)
+	var last engine.Token
+	for i := range 20 {
+		cl := mutex("n")
+		g := c.take(cl)
+		if g.Token <= last {
+			t.Errorf("grant %d: token %d after %d (S2)", i, g.Token, last)
+		}
+		last = g.Token
+		c.give(cl)
+		if i%5 == 0 {
+			shim.Step(-time.Minute)
+		}
+	}
+}
+
+// A stepped clock between the last answer and a push: the waiter asks back, and is
+// granted what the server then vouches for.
+func TestAPushAcrossAStepOfTheServersClockIsConfirmed(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": 30 * time.Second, "back": -30 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			shim := clockshim.Build(t)
+			server := redistest.StartWith(t, redistest.Options{Env: shim.Env()})
+			a := newClient(t, server)
+			b := clientOn(t, openOn(t, server, ""), 2*time.Minute)
+			warm(a)
+			held := mutex("n")
+			a.take(held)
+			b.listens()
+			next := b.queue(mutex("n"))
+			before := scriptsRun(t, server)
+			shim.Step(step)
+			a.give(held)
+			g := next.granted()
+			if n := scriptsRun(t, server) - before; n != 2 {
+				t.Errorf("release and grant took %d scripts, want a confirmation beside the release", n)
+			}
+			left := time.Duration(number(t, server, "PTTL", "n")) * time.Millisecond
+			if believed := time.Until(g.Until); believed > left+time.Second {
+				t.Errorf("the waiter believes for %v, the server keeps the name for %v (S1)", believed, left)
+			}
+		})
+	}
+}
+
+func TestAFullServerLetsGoAndRefusesWhatIsNew(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held, alone := mutex("n"), mutex("alone")
+	a.take(held)
+	a.take(alone)
+	next := b.queue(mutex("n"))
+	fill(t, server)
+	_, err := a.Acquire(storeContext(t), mutex("new"), false)
+	wantError(t, err, engine.ErrUnusable, "memory is full")
+	if keys := keysOf(t, server, "*new*"); len(keys) > 0 {
+		t.Errorf("a refused claim left %v", keys)
+	}
+	if r, err := a.Renew(storeContext(t), []*engine.Claim{held, alone}); err != nil || len(r.Lost)+len(r.Unsure) > 0 {
+		t.Errorf("renew: %+v, %v", r, err)
+	}
+	a.give(alone)
+	a.give(held)
+	next.granted()
+}
+
+// An administrator can take the channels away while locks are held: no script may
+// fail half-way then.
+func TestAReleaseIsWholeThoughNobodyMayBeTold(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held, next := mutex("n"), mutex("n")
+	a.take(held)
+	waiting := b.queue(next)
+	ask(t, server, "ACL", "SETUSER", "default", "resetchannels")
+	a.give(held)
+	if v := ask(t, server, "GET", "n"); v != nil {
+		t.Errorf("the name is %v, and nobody was told", v)
+	}
+	// The waiter finds out with its next renewal, and needs no channel for it.
+	if _, err := b.Renew(storeContext(t), []*engine.Claim{next}); err != nil {
+		t.Fatal(err)
+	}
+	waiting.granted()
+}
+
+func TestAKeyOfAnotherTypeIsAMismatchAndIsNotTouched(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	ask(t, server, "HSET", "n", "field", "theirs")
+	ask(t, server, "SET", "s", "theirs")
+	before := dump(t, server)
+	for name, cl := range map[string]*engine.Claim{
+		"a hash, a mutex":        mutex("n"),
+		"a hash, a try":          try(mutex("n")),
+		"a hash, a semaphore":    newClaim("n", engine.Semaphore, 1, 3),
+		"a string, a semaphore":  newClaim("s", engine.Semaphore, 1, 3),
+		"a string, a read lock":  newClaim("s", engine.ReadWrite, 1, engine.Unlimited),
+		"a string, a membership": newClaim("s", engine.Group, 1, engine.Unlimited),
+	} {
+		_, err := c.Acquire(storeContext(t), cl, false)
+		wantError(t, err, engine.ErrMismatch, "another program")
+		if removed, err := c.Release(storeContext(t), cl); removed || err != nil {
+			t.Errorf("%s: released %v, %v", name, removed, err)
+		}
+	}
+	if after := dump(t, server); after != before {
+		t.Errorf("touched:\n%s\nwas\n%s", after, before)
+	}
+}
+
+// A value without a TTL is a lock that never ends by itself.
+func TestAForeignLockWithoutATTLIsWaitedForAndShown(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	ask(t, server, "SET", "n", "secret-of-theirs")
+	_, err := c.Acquire(storeContext(t), try(mutex("n")), false)
+	wantError(t, err, engine.ErrHeld)
+	line, err := c.e.Line(storeContext(t), "n")
+	if err != nil || len(line.Holders) != 1 || !line.Holders[0].Foreign {
+		t.Fatalf("line: %+v, %v", line, err)
+	}
+	if strings.Contains(string(line.Holders[0].ID), "secret") {
+		t.Errorf("the foreign holder is shown as %q, whose value is what unlocks it", line.Holders[0].ID)
+	}
+	next := c.queue(mutex("n"))
+	if err := c.e.Remove(storeContext(t), "n", "foreign0000"); err != nil || ask(t, server, "EXISTS", "n") != int64(1) {
+		t.Errorf("a wrong id removed a foreign lock, or %v", err)
+	}
+	if err := c.e.Remove(storeContext(t), "n", line.Holders[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	next.granted()
+}
+
+func TestANewerLayoutIsRefusedLoudly(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	ask(t, server, "SET", root("n")+"state", "v2 something new")
+	before := dump(t, server)
+	_, err := c.Acquire(storeContext(t), mutex("n"), false)
+	wantError(t, err, engine.ErrUnusable, "upgrade")
+	_, err = c.e.Line(storeContext(t), "n")
+	wantError(t, err, engine.ErrUnusable, "upgrade")
+	if after := dump(t, server); after != before {
+		t.Errorf("touched:\n%s\nwas\n%s", after, before)
+	}
+}
+
+// A holder of a newer layout is one that this program does not know: it is waited
+// for, and not touched.
+func TestAHolderOfANewerLayoutExcludes(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	cl := mutex("n")
+	ask(t, server, "SET", "n", string(cl.ID)+":lockstep2:m:1:2:3", "PX", "60000")
+	_, err := c.Acquire(storeContext(t), try(cl), false)
+	wantError(t, err, engine.ErrHeld)
+	if r, err := c.Renew(storeContext(t), []*engine.Claim{cl}); err != nil || !slices.Equal(r.Lost, []engine.ClaimID{cl.ID}) {
+		t.Errorf("renew: %+v, %v; want the claim lost", r, err)
+	}
+	if removed, err := c.Release(storeContext(t), cl); removed || err != nil {
+		t.Errorf("release: %v, %v", removed, err)
+	}
+}
+
+func TestScriptsThatTheServerForgotAreSentAgain(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	for range 3 {
+		cl := mutex("n")
+		c.take(cl)
+		ask(t, server, "SCRIPT", "FLUSH")
+		if r, err := c.Renew(storeContext(t), []*engine.Claim{cl}); err != nil || len(r.Lost) > 0 {
+			t.Errorf("renew: %+v, %v", r, err)
+		}
+		ask(t, server, "SCRIPT", "FLUSH")
+		c.give(cl)
+	}
+}
+
+// Every key ends by itself (S12): nobody sweeps.
+func TestEveryKeyEndsByItself(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	term := mutex("term")
+	term.Term = time.Minute
+	for _, cl := range []*engine.Claim{
+		mutex("mutex"), newClaim("election", engine.Election, 1, 1), newClaim("semaphore", engine.Semaphore, 2, 3),
+		newClaim("rw", engine.ReadWrite, engine.Unlimited, engine.Unlimited), newClaim("group", engine.Group, 1, engine.Unlimited), term,
+	} {
+		a.take(cl)
+	}
+	b.queue(mutex("mutex"))
+	b.queue(newClaim("semaphore", engine.Semaphore, 2, 3))
+	released := mutex("released")
+	a.take(released)
+	a.give(released)
+	for _, key := range keysOf(t, server, "*") {
+		if number(t, server, "PTTL", key) < 0 {
+			t.Errorf("%s never ends (S12)", key)
+		}
+	}
+	if err := b.e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
+	const n = 10_000
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	var claims []*engine.Claim
+	for i := range n {
+		cl := mutex(fmt.Sprintf("n%d", i))
+		claims = append(claims, cl)
+		c.take(cl)
+	}
+	if _, err := c.Renew(storeContext(t), claims); err != nil { // the server learns the script
+		t.Fatal(err)
+	}
+	ask(t, server, "DEL", "n77", "n9999")
+	before := scriptsRun(t, server)
+	r, err := c.Renew(storeContext(t), claims)
+	if err != nil || !slices.Equal(r.Lost, []engine.ClaimID{claims[77].ID, claims[9999].ID}) || len(r.Unsure) > 0 {
+		t.Errorf("renew: %d lost, %d unsure, %v; want the two that are gone", len(r.Lost), len(r.Unsure), err)
+	}
+	if took := scriptsRun(t, server) - before; took != n/renewBatch {
+		t.Errorf("renewing %d leases took %d scripts", n, took)
+	}
+	if err := c.End(storeContext(t), claims); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keysOf(t, server, "n*") {
+		t.Errorf("%s is left after the session's end", key)
+	}
+}
+
+// Our own waiters leave before our holders: else each release would hand over to
+// the next of them, and tokens would be spent on nobody.
+func TestAnEndLetsInWhoComesAfterAllOfOurs(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	first := a.take(held)
+	claims := []*engine.Claim{held}
+	for range 5 {
+		q := a.queue(mutex("n"))
+		claims = append(claims, q.claim)
+	}
+	next := b.queue(mutex("n"))
+	messages := number(t, server, "EVAL", "return redis.call('ZCARD', KEYS[1])", "1", root("n")+"wait")
+	if messages != 6 {
+		t.Fatalf("%d wait, want 6", messages)
+	}
+	if err := a.End(storeContext(t), claims); err != nil {
+		t.Fatal(err)
+	}
+	g := next.granted()
+	if line, err := b.e.Line(storeContext(t), "n"); err != nil || len(line.Waiters) > 0 || g.Token <= first.Token {
+		t.Errorf("after the end: %+v, %v", line, err)
+	}
+}
+
+// Notes are anybody's bytes, and stand at the end of values and records.
+func TestNotesAreKeptAsTheyAre(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server)
+	note := "a:b c\n%d\x00\xff :lockstep1: {x}"
+	held, waits := mutex("n"), mutex("n")
+	held.Note, waits.Note = []byte(note), []byte(note)
+	shared := newClaim("s", engine.Semaphore, 1, 2)
+	shared.Note = []byte(note)
+	c.take(held)
+	c.take(shared)
+	next := c.queue(waits)
+	check := func(name string, holders, waiters int) {
+		t.Helper()
+		line, err := c.e.Line(storeContext(t), name)
+		if err != nil || len(line.Holders) != holders || len(line.Waiters) != waiters {
+			t.Fatalf("line of %s: %+v, %v", name, line, err)
+		}
+		for _, p := range append(line.Holders, line.Waiters...) {
+			if string(p.Note) != note || p.Age <= 0 {
+				t.Errorf("%s: note %q, age %v", name, p.Note, p.Age)
+			}
+		}
+	}
+	check("n", 1, 1)
+	check("s", 1, 0)
+	c.give(held)
+	next.granted()
+	check("n", 1, 0)
+	note = "another:\n"
+	for _, cl := range []*engine.Claim{waits, shared} {
+		if err := c.SetNote(storeContext(t), cl, []byte(note)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("n", 1, 0)
+	check("s", 1, 0)
+}
+
+func TestAPrefixIsInFrontOfEveryKeyAndOfNoName(t *testing.T) {
+	server := redistest.Start(t)
+	c := clientOn(t, openOn(t, server, "app:"), time.Minute)
+	c.take(mutex("n*[a]"))
+	c.take(newClaim("s", engine.Semaphore, 1, 2))
+	if _, err := c.e.Store().Commit(storeContext(t), "m", engine.Tx{Put: []engine.Entry{put("k", "v")}}); err != nil {
+		t.Fatal(err)
+	}
+	newClient(t, server).take(mutex("n*[a]")) // another place
+	for _, key := range keysOf(t, server, "*") {
+		if !strings.Contains(key, "app:") && !strings.Contains(key, "n*[a]") {
+			t.Errorf("%s has no prefix", key)
+		}
+	}
+	var names []string
+	for name, err := range c.e.Names(storeContext(t), "n*[") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if !slices.Equal(names, []string{"n*[a]"}) {
+		t.Errorf("names: %q", names)
+	}
+	names = nil
+	for name, err := range c.e.Names(storeContext(t), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{"n*[a]", "s"}) {
+		t.Errorf("all names: %q", names)
+	}
+}
+
+// Whose subscription is broken is passed by, and keeps its place.
+func TestWhoCannotBeToldIsPassedByAndKeepsItsPlace(t *testing.T) {
+	server := redistest.Start(t)
+	a, deaf, b := newClient(t, server), newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	// It waits without a subscription, as while that is being made again.
+	deaf.e.bell.stop()
+	ctx, cancel := context.WithCancel(storeContext(t))
+	first := mutex("n")
+	done := make(chan error, 1)
+	go func() {
+		_, err := deaf.Acquire(ctx, first, false)
+		done <- err
+	}()
+	await(t, "the deaf one to wait", func() bool {
+		return number(t, server, "EXISTS", root("n")+"wait") == 1
+	})
+	second := b.queue(mutex("n"))
+	b.listens()
+	a.give(held)
+	second.granted()
+	line, err := a.e.Line(storeContext(t), "n")
+	if err != nil || len(line.Waiters) != 1 || line.Waiters[0].ID != first.ID {
+		t.Errorf("the one that nobody could tell lost its place: %+v, %v", line, err)
+	}
+	b.give(second.claim)
+	if _, err := deaf.Renew(storeContext(t), []*engine.Claim{first}); err != nil { // it looks
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the one that was passed by: %v", err)
+	}
+	cancel()
+}
+
+// A holder that dies tells nobody: the first in line knows when its time is over.
+func TestTheFirstInLineIsGrantedWhenTheHoldersTimeIsOver(t *testing.T) {
+	server := redistest.Start(t)
+	dies := clientOn(t, openOn(t, server, ""), time.Second)
+	a, b := newClient(t, server), newClient(t, server)
+	g := dies.take(mutex("n"))
+	first := a.queue(mutex("n"))
+	second := b.queue(mutex("n"))
+	first.granted()
+	if now := time.Now(); now.Before(g.Until) {
+		t.Errorf("granted %v before the holder's time was over", g.Until.Sub(now))
+	}
+	a.give(first.claim)
+	second.granted()
+}
+
+// The second in line has a TTL of minutes and learns at its own pace who holds. If
+// the first, granted meanwhile for a second only, dies, it must not wait for that.
+func TestWhoBecomesFirstBehindAShortGrantIsWarned(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	short := clientOn(t, openOn(t, server, ""), time.Second)
+	held := mutex("n")
+	a.take(held)
+	dies := short.queue(mutex("n"))
+	last := b.queue(mutex("n"))
+	b.listens()
+	a.give(held)
+	dies.granted() // and nobody renews it
+	last.granted()
+}
