@@ -3,6 +3,7 @@ package redisengine
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/redis/rueidis"
 )
@@ -13,6 +14,7 @@ import (
 type rueidisTransport struct {
 	client rueidis.Client
 	owned  bool
+	asides sync.WaitGroup // what nobody waits for but Close
 }
 
 func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result {
@@ -82,20 +84,24 @@ func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up fun
 		message(m.Message)
 	})
 	if ctx.Err() != nil {
-		t.unsubscribe(channel)
+		t.asides.Go(func() { t.unsubscribe(channel) })
 	}
 	return fromRueidis(err)
 }
 
 // unsubscribe tells the server that nobody listens: rueidis leaves the
-// subscription on the connection when a context ends.
+// subscription on the connection when a context ends. Where it cannot be told, the
+// connection ends.
 func (t *rueidisTransport) unsubscribe(channel string) {
-	t.client.Do(context.Background(), t.client.B().Unsubscribe().Channel(channel).Build())
+	ctx, cancel := context.WithTimeout(context.Background(), defaultTimeout)
+	defer cancel()
+	t.client.Do(ctx, t.client.B().Unsubscribe().Channel(channel).Build())
 }
 
 func (t *rueidisTransport) Close() error {
 	if t.owned {
 		t.client.Close()
 	}
+	t.asides.Wait()
 	return nil
 }
