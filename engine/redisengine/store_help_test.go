@@ -91,14 +91,14 @@ func wantShown(t testing.TB, ev engine.Event, want string) {
 	}
 }
 
-// viewer is a watch that is read step by step. "Still current" is left out.
+// viewer is a watch of "m" that is read step by step. "Still current" is left out.
 type viewer struct {
 	t      testing.TB
 	events chan engine.Event
 	err    error // after events is closed
 }
 
-func watchStore(t testing.TB, s *store, m string, after engine.Revision) *viewer {
+func watchStore(t testing.TB, s *store, after engine.Revision) *viewer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(storeContext(t))
 	v := &viewer{t: t, events: make(chan engine.Event)}
@@ -106,7 +106,7 @@ func watchStore(t testing.TB, s *store, m string, after engine.Revision) *viewer
 	go func() {
 		defer close(done)
 		defer close(v.events)
-		for ev, err := range s.Watch(ctx, m, after) {
+		for ev, err := range s.Watch(ctx, "m", after) {
 			if err != nil {
 				v.err = err
 				return

@@ -136,7 +136,7 @@ func TestALongValueIsSharedByAll(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
 	mustCommit(t, s, "m", put("0", ""))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full 0=")
 	want := map[string]string{}
 	for i := range 24 {
@@ -165,7 +165,7 @@ func TestACommitMayHaveManyEntries(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
 	mustCommit(t, s, "m", put("0", ""))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full 0=")
 	const entries = 9000 // more than a Lua call has arguments
 	for _, deleted := range []bool{false, true} {
@@ -206,7 +206,7 @@ func TestACommitIsRefusedIfItIsTooLong(t *testing.T) {
 	_, err := s.Commit(storeContext(t), "m", tx)
 	wantError(t, err, engine.ErrInvalid, strconv.Itoa(maxTx))
 	tx.Put = tx.Put[:maxTx/maxValue-1]
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full")
 	r, err := s.Commit(storeContext(t), "m", tx)
 	if err != nil {
@@ -264,7 +264,7 @@ func TestAMapThatNobodyChangesHasNoLog(t *testing.T) {
 	}
 	mustCommit(t, s, "m", put("k", "w"))
 	await(t, "the log to be gone", func() bool { return number(t, server, "DBSIZE") == 2 })
-	v := watchStore(t, s, "m", r)
+	v := watchStore(t, s, r)
 	v.want("full k=w")
 	mustCommit(t, s, "m", put("k", "x"))
 	v.want("k=x")
@@ -276,7 +276,7 @@ func fill(t testing.TB, server *redistest.Server) { ask(t, server, "CONFIG", "SE
 func TestAFullServerRefusesACommitWhole(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full")
 	mustCommit(t, s, "m", put("a", "1"), put("b", "1"))
 	v.want("a=1 b=1")
@@ -299,7 +299,7 @@ func TestAFullServerRefusesACommitWhole(t *testing.T) {
 func TestAFullServerTakesDeletions(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full")
 	mustCommit(t, s, "m", put("a", "1"), put("b", "1"))
 	v.want("a=1 b=1")
@@ -346,7 +346,7 @@ func TestAKeyOfAnotherTypeIsLeftAlone(t *testing.T) {
 	wantError(t, err, engine.ErrUnusable)
 	_, err = s.List(storeContext(t), "m")
 	wantError(t, err, engine.ErrUnusable)
-	wantError(t, watchStore(t, s, "m", 0).end(), engine.ErrUnusable)
+	wantError(t, watchStore(t, s, 0).end(), engine.ErrUnusable)
 }
 
 // S13: a newer layout is refused by all that could misread it.
@@ -354,7 +354,7 @@ func TestANewerLayoutIsRefused(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
 	r := mustCommit(t, s, "m", put("k", "v"))
-	v := watchStore(t, s, "m", r)
+	v := watchStore(t, s, r)
 	mustCommit(t, s, "m", put("k", "w"))
 	v.want("k=w")
 	ask(t, server, "SET", mapKeys("m")[2], "v2 something else")
@@ -402,10 +402,10 @@ func TestTheLogIsBounded(t *testing.T) {
 	if n := length(); n < 1024 || n > 2048 {
 		t.Errorf("the log has %d commits", n)
 	}
-	if ev := watchStore(t, s, "m", revisions[0]).next(); !ev.Full {
+	if ev := watchStore(t, s, revisions[0]).next(); !ev.Full {
 		t.Errorf("after the first commit: shown %s", shown(ev))
 	}
-	v := watchStore(t, s, "m", revisions[len(revisions)-1024])
+	v := watchStore(t, s, revisions[len(revisions)-1024])
 	for _, r := range revisions[len(revisions)-1023:] {
 		if ev := v.next(); ev.Full || ev.Revision != r {
 			t.Fatalf("shown %s at %d, want %d", shown(ev), ev.Revision, r)

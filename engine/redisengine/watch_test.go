@@ -50,7 +50,7 @@ func makeLossy(s *store) *lossy {
 func TestAPushedCommitIsShownWithoutAsking(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
-	v := watchStore(t, newStoreOn(t, server), "m", 0)
+	v := watchStore(t, newStoreOn(t, server), 0)
 	v.want("full")
 	ask(t, server, "CONFIG", "RESETSTAT")
 	for i := range 20 {
@@ -70,7 +70,7 @@ func TestALostMessageIsNoticedByTheNext(t *testing.T) {
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
 	mustCommit(t, writer, "m", put("k", "0"))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("lost", "1"), put("gone", "1"))
@@ -111,7 +111,7 @@ func TestALostMessageWithoutASuccessorIsNoticedBySilence(t *testing.T) {
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
 	mustCommit(t, writer, "m", put("k", "0"))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("k", "lost"))
@@ -123,7 +123,7 @@ func TestAnUnknownMessageHasTheLogRead(t *testing.T) {
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
 	mustCommit(t, writer, "m", put("k", "0"))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full k=0")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("k", "v"))
@@ -140,7 +140,7 @@ func TestAnUnknownMessageHasTheLogRead(t *testing.T) {
 func TestAWatchSurvivesTheEndOfItsConnection(t *testing.T) {
 	server := redistest.Start(t)
 	writer := newStoreOn(t, server)
-	f := followMap(t, newStoreOn(t, server), "m")
+	f := followMap(t, newStoreOn(t, server))
 	f.until(map[string]string{})
 	for i := range 20 {
 		mustCommit(t, writer, "m", put("k", fmt.Sprint(i)))
@@ -158,7 +158,7 @@ func TestTheFirstCommitIsShownToWhoMissedIt(t *testing.T) {
 	server := redistest.Start(t)
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", put("k", "1"))
@@ -184,7 +184,7 @@ func TestAWatchOfLostDataEndsInTheTruth(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			writer := newStoreOn(t, server)
-			f := followMap(t, newStoreOn(t, server), "m")
+			f := followMap(t, newStoreOn(t, server))
 			for i := range 3 {
 				mustCommit(t, writer, "m", put("a", fmt.Sprint(i)), put("b", fmt.Sprint(i)))
 				f.until(map[string]string{"a": fmt.Sprint(i), "b": fmt.Sprint(i)})
@@ -192,21 +192,21 @@ func TestAWatchOfLostDataEndsInTheTruth(t *testing.T) {
 				if i == 0 { // nobody writes after it: silence tells
 					f.until(map[string]string{})
 				}
-				commitAgain(t, writer, "m", put("c", fmt.Sprint(i)))
+				commitAgain(t, writer, put("c", fmt.Sprint(i)))
 				f.until(map[string]string{"c": fmt.Sprint(i)})
-				commitAgain(t, writer, "m", del("c"))
+				commitAgain(t, writer, del("c"))
 				f.until(map[string]string{})
 			}
 		})
 	}
 }
 
-// commitAgain repeats a commit until its outcome is known, as the core does.
-func commitAgain(t testing.TB, s *store, m string, changes ...engine.Entry) {
+// commitAgain repeats a commit to "m" until its outcome is known, as the core does.
+func commitAgain(t testing.TB, s *store, changes ...engine.Entry) {
 	t.Helper()
 	ctx, tx := storeContext(t), engine.Tx{ID: rand.Text(), Put: changes}
 	for {
-		_, err := s.Commit(ctx, m, tx)
+		_, err := s.Commit(ctx, "m", tx)
 		if err == nil {
 			return
 		}
@@ -223,7 +223,7 @@ func TestAnotherHistoryIsAGap(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
 	mustCommit(t, s, "m", put("k", "0"))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full k=0")
 	mustCommit(t, s, "m", put("k", "1"))
 	v.want("k=1")
@@ -237,12 +237,12 @@ func TestAnotherHistoryIsAGap(t *testing.T) {
 		ask(t, server, "RESTORE", key, "0", data.(string), "REPLACE")
 	}
 	late := newStoreOn(t, server)
-	if ev := watchStore(t, late, "m", lost).next(); shown(ev) != "full k=1" {
+	if ev := watchStore(t, late, lost).next(); shown(ev) != "full k=1" {
 		t.Errorf("a watch from a lost revision begins with %s", shown(ev))
 	}
 	mustCommit(t, s, "m", put("new", "1"))
 	v.want("full k=1 new=1")
-	if ev := watchStore(t, late, "m", lost).next(); shown(ev) != "full k=1 new=1" {
+	if ev := watchStore(t, late, lost).next(); shown(ev) != "full k=1 new=1" {
 		t.Errorf("a watch from a lost revision begins with %s", shown(ev))
 	}
 }
@@ -252,7 +252,7 @@ func TestATrimmedLogIsAGapWithItsDeletions(t *testing.T) {
 	writer, s := newStoreOn(t, server), newStoreOn(t, server)
 	network := makeLossy(s)
 	mustCommit(t, writer, "m", put("stays", "1"), put("goes", "1"))
-	v := watchStore(t, s, "m", 0)
+	v := watchStore(t, s, 0)
 	v.want("full goes=1 stays=1")
 	network.lose.Store(true)
 	mustCommit(t, writer, "m", del("goes"))
@@ -268,7 +268,7 @@ func TestATrimmedLogIsAGapWithItsDeletions(t *testing.T) {
 func TestASlowTakerMissesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStoreOn(t, server)
-	v := watchStore(t, newStoreOn(t, server), "m", 0)
+	v := watchStore(t, newStoreOn(t, server), 0)
 	v.want("full")
 	var revisions []engine.Revision
 	for i := range 3*inboxMessages + 10 { // more than an inbox holds, less than the log
@@ -339,7 +339,7 @@ func TestCutConnectionsLoseNothing(t *testing.T) {
 	server := redistest.Start(t)
 	writing, watching := faultnet.New(t, server.Addr, faultnet.RESP), faultnet.New(t, server.Addr, faultnet.RESP)
 	writer := newStoreAt(t, writing.Addr, retention)
-	f := followMap(t, newStoreAt(t, watching.Addr, retention), "m")
+	f := followMap(t, newStoreAt(t, watching.Addr, retention))
 	want := map[string]string{}
 	var cutting sync.WaitGroup
 	stop := make(chan struct{})
@@ -360,11 +360,11 @@ func TestCutConnectionsLoseNothing(t *testing.T) {
 		key := fmt.Sprint(i % 5)
 		if i%4 == 3 {
 			delete(want, key)
-			commitAgain(t, writer, "m", del(key))
+			commitAgain(t, writer, del(key))
 			continue
 		}
 		want[key] = strings.Repeat(string(rune('a'+i%26)), mrand.IntN(maxValue>>(i%3*8)))
-		commitAgain(t, writer, "m", put(key, want[key]))
+		commitAgain(t, writer, put(key, want[key]))
 	}
 	close(stop)
 	cutting.Wait()
@@ -382,7 +382,7 @@ type follower struct {
 	known map[string]string
 }
 
-func followMap(t testing.TB, s *store, m string) *follower {
+func followMap(t testing.TB, s *store) *follower {
 	t.Helper()
 	f := &follower{t: t, news: make(chan struct{}, 1), known: map[string]string{"nothing": "was shown"}}
 	ctx, cancel := context.WithCancel(storeContext(t))
@@ -391,7 +391,7 @@ func followMap(t testing.TB, s *store, m string) *follower {
 		defer close(done)
 		last := engine.Revision(0)
 		for ctx.Err() == nil {
-			for ev, err := range s.Watch(ctx, m, last) {
+			for ev, err := range s.Watch(ctx, "m", last) {
 				if err != nil {
 					break
 				}
