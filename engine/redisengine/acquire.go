@@ -155,31 +155,32 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, w *waiting) (engin
 		if ask || g.Token > 0 {
 			return g, nil
 		}
+		if n.gone { // or an earlier place of it is: the message may be late
+			if err := s.lives(ctx, c); err != nil {
+				return engine.Grant{}, err
+			}
+			continue
+		}
 		look, looks := n.seen.nextLook()
 		if ends := time.Until(n.seen.sent.Add(s.ttl)); !looks || ends < look {
 			look, looks = ends, false
 		}
 		timer.Reset(look)
-		doubt := n.gone // or an earlier place of it is: the message may be late
-		if !doubt {
-			select {
-			case <-w.woken:
-				continue
-			case <-timer.C:
-				if looks {
-					return engine.Grant{}, nil
-				}
-				doubt = true
-			case <-s.ended:
-				return engine.Grant{}, engine.ErrSessionEnded
-			case <-s.e.closed:
-				return engine.Grant{}, engine.ErrClosed
-			case <-ctx.Done():
-				return engine.Grant{}, ctx.Err()
+		select {
+		case <-w.woken:
+		case <-timer.C:
+			if looks {
+				return engine.Grant{}, nil
 			}
-		}
-		if err := s.lives(ctx, c); err != nil {
-			return engine.Grant{}, err
+			if err := s.lives(ctx, c); err != nil {
+				return engine.Grant{}, err
+			}
+		case <-s.ended:
+			return engine.Grant{}, engine.ErrSessionEnded
+		case <-s.e.closed:
+			return engine.Grant{}, engine.ErrClosed
+		case <-ctx.Done():
+			return engine.Grant{}, ctx.Err()
 		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 )
 
 func TestBadTargetsAreRefusedWithWhatWouldBeRight(t *testing.T) {
+	with := func(param, value string) engine.Target {
+		return engine.Target{Scheme: "redis", Hosts: []string{"127.0.0.1:1"}, Params: map[string]string{param: value}}
+	}
 	for name, c := range map[string]struct {
 		target engine.Target
 		words  string
@@ -21,10 +24,10 @@ func TestBadTargetsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		"several hosts":      {engine.Target{Scheme: "redis", Hosts: []string{"a", "b"}}, "one host"},
 		"a database's name":  {engine.Target{Scheme: "redis", Hosts: []string{"a"}, Path: "/x"}, "number"},
 		"a relative socket":  {engine.Target{Scheme: "redis+unix", Hosts: []string{"a"}, Path: "/s"}, "whole path"},
-		"unknown parameters": {engine.Target{Scheme: "redis", Hosts: []string{"a"}, Params: map[string]string{"tls": "1"}}, "takes dial-timeout, pool, prefix, timeout"},
-		"a bad duration":     {engine.Target{Scheme: "redis", Hosts: []string{"a"}, Params: map[string]string{"timeout": "5"}}, "5s"},
-		"a bad pool":         {engine.Target{Scheme: "redis", Hosts: []string{"a"}, Params: map[string]string{"pool": "3"}}, "power of two"},
-		"a prefix with tags": {engine.Target{Scheme: "redis", Hosts: []string{"127.0.0.1:1"}, Params: map[string]string{"prefix": "{x}"}}, "braces"},
+		"unknown parameters": {with("tls", "1"), "takes dial-timeout, pool, prefix, timeout"},
+		"a bad duration":     {with("timeout", "5"), "5s"},
+		"a bad pool":         {with("pool", "3"), "power of two"},
+		"a prefix with tags": {with("prefix", "{x}"), "braces"},
 	} {
 		_, err := Driver.Open(t.Context(), c.target)
 		if !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), c.words) {
@@ -88,7 +91,8 @@ func TestOpenObeysItsContextWhileTheServerIsSilent(t *testing.T) {
 		<-accepted
 		cancel()
 	}()
-	target := engine.Target{Scheme: "redis", Hosts: []string{listener.Addr().String()}, Params: map[string]string{"timeout": "1h", "dial-timeout": "1h"}}
+	patient := map[string]string{"timeout": "1h", "dial-timeout": "1h"}
+	target := engine.Target{Scheme: "redis", Hosts: []string{listener.Addr().String()}, Params: patient}
 	if _, err := Driver.Open(ctx, target); !errors.Is(err, context.Canceled) {
 		t.Errorf("open: %v, want the context's error", err)
 	}

@@ -125,7 +125,8 @@ func (e *Engine) Info() engine.Info {
 		Straggle:    straggle,
 		Suspend:     true,
 		Weaker: []string{
-			"A server that lost its data, or whose clock stepped forward, may grant a lock that somebody still holds: only tokens protect what is written then.",
+			"A server that lost its data, or whose clock stepped forward, may grant a lock that somebody still holds: " +
+				"only tokens protect what is written then.",
 			"A replica that takes over may not know the last grants: replication is asynchronous.",
 		},
 	}

@@ -2,7 +2,6 @@ package redisengine
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -105,88 +104,6 @@ func parseInt(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
 // age: tokens and places are the server's microseconds, as far as its clock rose.
 func age(now, then int64) time.Duration {
 	return max(time.Duration(now-then)*time.Microsecond, 1)
-}
-
-// A watcher of a line has its registration renewed long before it ends. By the
-// way it sees what nobody publishes: foreign clients, and claims that ended by
-// their time.
-const (
-	lineWatched = 30 * time.Second
-	lineLook    = engine.Stale / 3
-)
-
-// WatchLine yields the line now and after every change; some may be merged.
-func (e *Engine) WatchLine(ctx context.Context, name string) iter.Seq2[engine.Line, error] {
-	return func(yield func(engine.Line, error) bool) {
-		if err := e.watchLine(ctx, name, yield); err != nil {
-			yield(engine.Line{}, err)
-		}
-	}
-}
-
-// watchLine returns nil where yield wants no more.
-func (e *Engine) watchLine(ctx context.Context, name string, yield func(engine.Line, error) bool) error {
-	if e.isOver() {
-		return engine.ErrClosed
-	}
-	changed := make(chan struct{}, 1)
-	ring := func() { offer(changed, struct{}{}) }
-	listening, stop := context.WithCancel(ctx)
-	broken := make(chan error, 1)
-	go func() {
-		broken <- e.t.Subscribe(listening, lineChannel+e.key(name), ring, func(string) { ring() })
-	}()
-	ended := false
-	defer func() {
-		stop()
-		if !ended {
-			<-broken
-		}
-	}()
-	var last engine.Line
-	for first, pause := true, lineLook; ; {
-		timer := time.NewTimer(pause)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case err := <-broken:
-			timer.Stop()
-			ended = true
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("watch of line %q: %w", name, e.explain(interrupted(err)))
-		case <-e.closed:
-			timer.Stop()
-			return engine.ErrClosed
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
-		timer.Stop()
-		line, ends, err := e.look(ctx, name, lineWatched)
-		if err != nil {
-			return err
-		}
-		if first || !line.Same(last) {
-			if !yield(line, nil) {
-				return nil
-			}
-			first, last = false, line
-		}
-		pause = lineLook
-		if ends > 0 {
-			pause = min(pause, ends+time.Millisecond)
-		}
-	}
-}
-
-// interrupted gives a subscription that ended without a word an error.
-func interrupted(err error) error {
-	if err == nil {
-		return fmt.Errorf("redis: the subscription ended")
-	}
-	return err
 }
 
 // namesPage is how many keys a step of a listing looks at.

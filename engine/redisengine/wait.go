@@ -54,10 +54,13 @@ type beatAnswer struct {
 
 // spare are those that have left: most Acquires are granted at once, and leave
 // before anybody has looked for them.
-var spare = sync.Pool{New: func() any { return &waiting{woken: make(chan struct{}, 1)} }}
+var spare sync.Pool
 
 func (r *waitRoom) enter(id engine.ClaimID) *waiting {
-	w := spare.Get().(*waiting)
+	w, ok := spare.Get().(*waiting)
+	if !ok {
+		w = &waiting{woken: make(chan struct{}, 1)}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.claims == nil {
