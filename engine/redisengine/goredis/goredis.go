@@ -55,5 +55,5 @@ func newTransport(client *redis.Client) *transport {
 		client = client.WithTimeout(usualRead) // it shares the caller's pool
 	}
 	closed, shut := context.WithCancel(context.Background())
-	return &transport{client: client, closed: closed, shut: shut, pingEvery: pingEvery}
+	return &transport{client: client, closed: closed, shut: shut, pingEvery: pingEvery, abandoned: make(map[string][]*pending)}
 }

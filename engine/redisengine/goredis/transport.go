@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,15 +26,28 @@ import (
 // one that is cancelled while an answer is awaited is not noticed. So a call is
 // made by a goroutine, and whoever asked goes when the context ends. The goroutine
 // lasts until the answer or the read timeout; Close waits for it.
+//
+// Each call has a connection of the pool for itself: what is asked later may be
+// carried out earlier. That matters where a caller gave up, and now takes back
+// what it asked for: a release that overtakes its acquire leaves a lock that
+// nobody holds. So a call waits for those on its key that were abandoned.
 type transport struct {
 	client    *redis.Client
 	closed    context.Context
 	shut      context.CancelFunc
 	pingEvery time.Duration // subscribe.go
 
-	mu     sync.Mutex // held while running is added to
-	isShut bool
-	calls  sync.WaitGroup
+	mu        sync.Mutex
+	isShut    bool
+	calls     sync.WaitGroup // added to with mu held
+	abandoned map[string][]*pending
+}
+
+// pending is a call under way.
+type pending struct {
+	commands []redisengine.Command
+	results  []redisengine.Result
+	done     chan struct{} // closed when results are there
 }
 
 var _ redisengine.Transport = (*transport)(nil)
@@ -47,21 +61,96 @@ func (once) NoRetry() bool { return true }
 
 // Do sends commands in one pipeline.
 func (t *transport) Do(ctx context.Context, commands ...redisengine.Command) []redisengine.Result {
-	if err := ctx.Err(); err != nil {
+	if err := t.afterAbandoned(ctx, commands); err != nil {
 		return failed(len(commands), err)
 	}
-	answers := make(chan []redisengine.Result, 1)
-	if !t.begin(func() { answers <- t.send(ctx, commands) }) {
+	p := &pending{commands: commands, done: make(chan struct{})}
+	if !t.begin(func() { t.carryOut(ctx, p) }) {
 		return failed(len(commands), errClosed)
 	}
 	select {
-	case results := <-answers:
-		return results
+	case <-p.done:
+		return p.results
 	case <-ctx.Done():
+		t.abandon(p)
 		return failed(len(commands), ctx.Err())
 	case <-t.closed.Done():
 		return failed(len(commands), errClosed)
 	}
+}
+
+func (t *transport) carryOut(ctx context.Context, p *pending) {
+	p.results = t.send(ctx, p.commands)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(p.done)
+	for _, c := range p.commands {
+		t.forget(keyOf(c), p)
+	}
+}
+
+// keyOf is a command's first key; "": it has none.
+func keyOf(c redisengine.Command) string {
+	if c.FirstKey == 0 {
+		return ""
+	}
+	return c.Args[c.FirstKey]
+}
+
+// abandon has later calls on the keys of this one wait for it.
+func (t *transport) abandon(p *pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	for _, c := range p.commands {
+		if key := keyOf(c); key != "" {
+			t.abandoned[key] = append(t.abandoned[key], p)
+		}
+	}
+}
+
+func (t *transport) forget(key string, p *pending) {
+	rest := slices.DeleteFunc(t.abandoned[key], func(other *pending) bool { return other == p })
+	if len(rest) == 0 {
+		delete(t.abandoned, key)
+		return
+	}
+	t.abandoned[key] = rest
+}
+
+// afterAbandoned waits until no abandoned call is under way on any of these keys.
+func (t *transport) afterAbandoned(ctx context.Context, commands []redisengine.Command) error {
+	for {
+		p := t.inTheWay(commands)
+		if p == nil {
+			return ctx.Err()
+		}
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.closed.Done():
+			return errClosed
+		}
+	}
+}
+
+func (t *transport) inTheWay(commands []redisengine.Command) *pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.abandoned) == 0 {
+		return nil
+	}
+	for _, c := range commands {
+		if earlier := t.abandoned[keyOf(c)]; len(earlier) > 0 {
+			return earlier[0]
+		}
+	}
+	return nil
 }
 
 // begin runs f in a goroutine that Close waits for; false: it is too late.

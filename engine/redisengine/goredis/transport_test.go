@@ -125,6 +125,47 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// A caller that gave up takes back what it asked for: that must not come first.
+func TestNothingOvertakesARequestThatWasGivenUp(t *testing.T) {
+	s := redistest.Start(t)
+	proxy := faultnet.New(t, s.Addr, faultnet.RESP)
+	tr := transportTo(t, proxy.Addr)
+	push := func(ctx context.Context, key, value string) error {
+		return tr.Do(ctx, redisengine.Command{Args: []string{"RPUSH", key, value}, FirstKey: 1})[0].Err
+	}
+	held := proxy.Hold(faultnet.Contains("first"))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-held.Hit()
+		cancel()
+	}()
+	if err := push(ctx, "k", "first"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	second := make(chan error)
+	go func() { second <- push(t.Context(), "k", "second") }()
+	if err := push(t.Context(), "other", "third"); err != nil { // other keys do not wait
+		t.Error(err)
+	}
+	select {
+	case <-second:
+		t.Error("it was overtaken")
+	case <-time.After(20 * time.Millisecond): // the order in the end is what counts
+		held.Release()
+		if err := <-second; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.MustDo(t, "LRANGE", "k", "0", "-1"); !reflect.DeepEqual(got, []any{"first", "second"}) {
+		t.Errorf("carried out: %v", got)
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if len(tr.abandoned) > 0 {
+		t.Errorf("%d keys are remembered for ever", len(tr.abandoned))
+	}
+}
+
 func TestAClientWithoutAReadTimeoutGetsOneForTheEngineAlone(t *testing.T) {
 	for _, off := range []time.Duration{-1, -2, time.Hour} {
 		client := clientTo(t, "127.0.0.1:1", func(o *redis.Options) { o.ReadTimeout = off })
