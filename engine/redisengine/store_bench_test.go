@@ -64,7 +64,7 @@ func watched(b *testing.B, s *store, m string) <-chan engine.Event {
 func BenchmarkCommit(b *testing.B) {
 	server := redistest.Start(b)
 	s := newStoreOn(b, server)
-	for _, c := range []struct{ entries, size int }{{1, 16}, {1, 4 << 10}, {1, 1 << 20}, {100, 16}, {1000, 16}, {16, 1 << 20}} {
+	for _, c := range []struct{ entries, size int }{{1, 16}, {1, 4 << 10}, {1, 1 << 20}, {100, 16}, {1000, 16}, {15, 1 << 20}} {
 		b.Run(fmt.Sprintf("entries=%d,value=%d", c.entries, c.size), func(b *testing.B) {
 			var tx engine.Tx
 			for i := range c.entries {
