@@ -1,6 +1,7 @@
 package redisengine
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,14 +50,19 @@ func ask(t enginetest.TB, server *redistest.Server, command ...string) any {
 	return v
 }
 
-// scriptsRun is how many commands clients have sent that could change anything.
+// scriptsRun is how many scripts clients have sent.
 func scriptsRun(t enginetest.TB, server *redistest.Server) int {
 	t.Helper()
+	return commandsRun(t, server, "eval", "evalsha")
+}
+
+// commandsRun is how often some commands were carried out, also by scripts.
+func commandsRun(t enginetest.TB, server *redistest.Server, commands ...string) (n int) {
+	t.Helper()
 	stats, _ := ask(t, server, "INFO", "commandstats").(string)
-	n := 0
 	for line := range strings.SplitSeq(stats, "\r\n") {
 		name, rest, _ := strings.Cut(line, ":calls=")
-		if name != "cmdstat_evalsha" && name != "cmdstat_eval" {
+		if !slices.Contains(commands, strings.TrimPrefix(name, "cmdstat_")) {
 			continue
 		}
 		calls, _, _ := strings.Cut(rest, ",")
