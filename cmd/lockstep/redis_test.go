@@ -30,13 +30,14 @@ func newRedisWorld(t *testing.T, o redistest.Options) (*world, *redistest.Server
 
 func TestOverRedisOneProcessAtATimeRunsInOrderOfItsToken(t *testing.T) {
 	const processes, turns = 4, 10
+	const script = `read n < count; echo $((n+1)) > count; echo "$LOCKSTEP_TOKEN" >> tokens`
 	w, _ := newRedisWorld(t, redistest.Options{})
 	w.write("count", "0\n")
 	var procs sync.WaitGroup
 	for range processes {
 		procs.Go(func() {
 			for range turns {
-				cmd := exec.Command(fastBinary, "--engine", w.url, "lock", "n", "-c", `read n < count; echo $((n+1)) > count; echo "$LOCKSTEP_TOKEN" >> tokens`)
+				cmd := exec.Command(fastBinary, "--engine", w.url, "lock", "n", "-c", script)
 				cmd.Dir = w.dir
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Errorf("%v: %s", err, out)
@@ -65,7 +66,10 @@ func TestOverRedisLocksAreSeenAndTakenAway(t *testing.T) {
 	}
 	out, _ := w.expect(0, "status", "n")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[1], "the first") || !strings.Contains(lines[1], "token ") || !strings.Contains(lines[2], "the second") {
+	if len(lines) != 3 || !strings.Contains(lines[1], "the first") || !strings.Contains(lines[1], "token ") {
+		t.Fatalf("status: %s", out)
+	}
+	if !strings.Contains(lines[2], "1st in line") || !strings.Contains(lines[2], "the second") {
 		t.Errorf("status: %s", out)
 	}
 	w.expect(75, "lock", "--try", "n", "--", "true")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -128,9 +129,7 @@ func (x *examination) ask(ctx context.Context) error {
 	x.slowest = slowestOf(results[5].Value)
 	x.config = make(map[string]string)
 	for _, r := range results[fixed:] {
-		for name, value := range pairs(r.Value) {
-			x.config[name] = value
-		}
+		maps.Copy(x.config, pairs(r.Value))
 	}
 	for i, name := range []string{1: "INFO", 2: "CLIENT INFO", 4: "ACL GETUSER", 5: "SLOWLOG"} {
 		if name != "" {
@@ -166,7 +165,8 @@ func (x *examination) unseen() {
 		return
 	}
 	x.say(engine.LevelNote, "not all could be looked at: this server refused "+strings.Join(x.hidden, ", "),
-		"What these would have shown (eviction, persistence, replicas, limits, as far as no finding speaks of them) is not known. Locks need none of them.",
+		"What these would have shown (eviction, persistence, replicas, limits, as far as no finding speaks of them) is not known. "+
+			"Locks need none of them.",
 		"Examine it once more as a user who may send INFO and CONFIG GET, or look at the provider's settings.")
 }
 

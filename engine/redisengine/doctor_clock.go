@@ -46,7 +46,7 @@ func (x *examination) readClock(ctx context.Context) (clockReading, error) {
 		if err := broken(r.Err); err != nil {
 			return clockReading{}, err
 		}
-		if r.Err != nil {
+		if code(r.Err) != "" {
 			return clockReading{}, nil // permissions says so
 		}
 		server, err := parseTime(r.Value)
@@ -139,11 +139,13 @@ func (x *examination) sayClock(first, second clockReading) {
 	switch {
 	case size >= retention:
 		x.say(engine.LevelDanger, what,
-			fmt.Sprintf("Tokens are made from it. Should another server take over whose clock is right, or this one be corrected, tokens may fall for as long as it was off; the engine bridges %v, and only where it kept its data.", retention),
+			fmt.Sprintf("Tokens are made from it. Should another server take over whose clock is right, or this one be corrected, "+
+				"tokens may fall for as long as it was off; the engine bridges %v, and only where it kept its data.", retention),
 			"Set the clock: before there are locks, or while nobody holds one.")
 	case size >= farOff:
 		x.say(engine.LevelWarning, what,
-			"Tokens are made from it. If the server loses its data, or another takes over, and the clock is then right, tokens of names that were used within this time may fall.",
+			"Tokens are made from it. If the server loses its data, or another takes over, and the clock is then right, "+
+				"tokens of names that were used within this time may fall.",
 			"Have the clocks of all servers follow one time (chrony, ntpd).")
 	default:
 		x.ok("%s, give or take %v", what, (second.trip() / 2).Round(10*time.Microsecond))

@@ -169,7 +169,7 @@ func (x *examination) mayDo(ctx context.Context, all []permission, key, probe st
 	if err := broken(r.Err); err != nil {
 		return nil, err
 	}
-	if r.Err != nil {
+	if code(r.Err) != "" {
 		x.say(engine.LevelDanger, fmt.Sprintf("this user may not run scripts (EVAL): %v", r.Err), "Every lock and every map is a script.", rules)
 		return nil, nil
 	}

@@ -23,7 +23,8 @@ func (x *examination) reach() {
 		x.ok("its default user needs a password, or is off")
 	case x.openSeen && !local:
 		x.say(engine.LevelDanger, "anybody who reaches "+at+" may do anything: the default user has no password",
-			"Whoever can connect can remove a lock, or all of them.", "ACL SETUSER default off, and a user for locks as in the engine's page; or requirepass.")
+			"Whoever can connect can remove a lock, or all of them.",
+			"ACL SETUSER default off, and a user for locks as in the engine's page; or requirepass.")
 	case x.openSeen && x.exposed():
 		x.say(engine.LevelDanger, "it listens beyond this host (bind "+x.config["bind"]+"), without a password and with protected-mode no",
 			"Whoever can connect can remove a lock, or all of them.", "Set a password, or protected-mode yes, or bind 127.0.0.1.")

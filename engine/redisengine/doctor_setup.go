@@ -54,7 +54,8 @@ func (x *examination) version() {
 		x.say(engine.LevelWarning, said+" is not Redis or Valkey",
 			"Locks depend on how scripts, expiry and pub/sub work together, and that was not tried here.", "Use Redis 6.2 or newer, or Valkey.")
 	case name == "Redis" && older(version, 6, 2):
-		x.say(engine.LevelDanger, said+" is older than 6.2", "Commands that locks and maps are made of came with 6.2.", "Upgrade it; 7.0 or newer is what is tested.")
+		x.say(engine.LevelDanger, said+" is older than 6.2", "Commands that locks and maps are made of came with 6.2.",
+			"Upgrade it; 7.0 or newer is what is tested.")
 	default:
 		x.ok("%s", said)
 	}
@@ -105,7 +106,8 @@ func (x *examination) role() {
 	case "master":
 		x.ok("it is a master")
 	case "slave", "replica":
-		x.say(engine.LevelDanger, "it is a replica", "Nothing can be locked here: a replica takes no writes, or loses them.", "Give the address of the master.")
+		x.say(engine.LevelDanger, "it is a replica", "Nothing can be locked here: a replica takes no writes, or loses them.",
+			"Give the address of the master.")
 	}
 }
 
@@ -123,7 +125,8 @@ func (x *examination) eviction() {
 			"As soon as somebody sets maxmemory, held locks are removed when memory runs out.", "CONFIG SET maxmemory-policy noeviction")
 	default:
 		x.say(engine.LevelDanger, "maxmemory-policy is "+policy+": held locks are removed when memory runs out",
-			"A lock, its token and its line are keys, most of them with a TTL: allkeys-… and volatile-… remove them alike, and another client is let in.",
+			"A lock, its token and its line are keys, most of them with a TTL: allkeys-… and volatile-… remove them alike, "+
+				"and another client is let in.",
 			"CONFIG SET maxmemory-policy noeviction, or a server for locks that no cache lives on.")
 	}
 	if n, _ := has(x.info, "evicted_keys"); n > 0 && policy != "noeviction" {
@@ -184,10 +187,12 @@ func (x *examination) persistence() {
 
 func (x *examination) diskErrors() {
 	if x.info["aof_enabled"] == "1" && x.info["aof_last_write_status"] == "err" {
-		x.say(engine.LevelDanger, "its append-only file cannot be written", "It refuses writes: nothing can be locked.", "Look at its log and its disk.")
+		x.say(engine.LevelDanger, "its append-only file cannot be written", "It refuses writes: nothing can be locked.",
+			"Look at its log and its disk.")
 	}
 	if x.info["rdb_last_bgsave_status"] == "err" && x.config["stop-writes-on-bgsave-error"] != "no" && x.config["save"] != "" {
-		x.say(engine.LevelDanger, "its last snapshot failed", "It refuses writes until one succeeds: nothing can be locked.", "Look at its log and its disk.")
+		x.say(engine.LevelDanger, "its last snapshot failed", "It refuses writes until one succeeds: nothing can be locked.",
+			"Look at its log and its disk.")
 	}
 }
 
@@ -237,7 +242,8 @@ func (x *examination) connections() {
 	}
 	if idle, ok := has(x.config, "timeout"); ok && idle > 0 && idle < 60 {
 		x.say(engine.LevelNote, fmt.Sprintf("timeout is %d: idle connections are closed after so many seconds", idle),
-			"Each is made again at the next call, which takes longer for it. Renewals keep one alive only while something is held.", "CONFIG SET timeout 0")
+			"Each is made again at the next call, which takes longer for it. Renewals keep one alive only while something is held.",
+			"CONFIG SET timeout 0")
 	}
 	if keep, ok := has(x.config, "tcp-keepalive"); ok && keep == 0 {
 		x.say(engine.LevelNote, "tcp-keepalive is 0: connections of clients that vanished are never closed",
@@ -259,8 +265,10 @@ func (x *examination) pubsubBuffer() {
 	const small = 1 << 20
 	for _, l := range limits[:2] {
 		if n, err := strconv.ParseInt(l, 10, 64); err == nil && n > 0 && n < small {
-			x.say(engine.LevelWarning, "client-output-buffer-limit pubsub is "+strings.Join(limits, " ")+": a client that reads slowly is soon cut off",
-				"Grants are told by pub/sub: one that is cut off waits for its own next look.", "CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\"")
+			x.say(engine.LevelWarning, "client-output-buffer-limit pubsub is "+strings.Join(limits, " ")+
+				": a client that reads slowly is soon cut off",
+				"Grants are told by pub/sub: one that is cut off waits for its own next look.",
+				"CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\"")
 			return
 		}
 	}
@@ -281,7 +289,8 @@ func (x *examination) stalls() {
 			"Keep long scripts and commands over large keys away from this server.")
 	}
 	if us, ok := has(x.info, "latest_fork_usec"); ok && time.Duration(us)*time.Microsecond >= stall {
-		x.say(engine.LevelWarning, fmt.Sprintf("its last fork took %d ms", us/1000), "Snapshots and rewrites of the log fork; nothing is answered meanwhile.",
+		x.say(engine.LevelWarning, fmt.Sprintf("its last fork took %d ms", us/1000),
+			"Snapshots and rewrites of the log fork; nothing is answered meanwhile.",
 			"Less memory in one server, or transparent huge pages off.")
 	}
 	if limit, ok := has(x.config, "lua-time-limit"); ok && limit <= 0 {
@@ -289,7 +298,8 @@ func (x *examination) stalls() {
 	}
 	if d, ok := perCall(x.info["cmdstat_evalsha"]); ok {
 		if d >= scriptMay {
-			x.say(engine.LevelWarning, fmt.Sprintf("scripts take %v on average", d.Round(time.Microsecond)), "Ours take some tens of microseconds; others run here, or the machine is slow.", "")
+			x.say(engine.LevelWarning, fmt.Sprintf("scripts take %v on average", d.Round(time.Microsecond)),
+				"Ours take some tens of microseconds; others run here, or the machine is slow.", "")
 			return
 		}
 		x.ok("scripts take %v on average", d.Round(time.Microsecond))

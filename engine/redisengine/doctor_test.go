@@ -81,7 +81,7 @@ func worst(findings []engine.Finding) engine.Level {
 	return level
 }
 
-// set changes the server's configuration: name, value, name, value, …
+// set changes the server's configuration: name, value, name, value, and so on.
 func set(t *testing.T, s *redistest.Server, pairs ...string) {
 	t.Helper()
 	s.MustDo(t, append([]string{"CONFIG", "SET"}, pairs...)...)
@@ -98,14 +98,18 @@ func TestDoctorHasNothingAgainstASafeServer(t *testing.T) {
 	if level := worst(findings); level != engine.LevelOK {
 		t.Errorf("the worst is %v:\n%s", level, printed(findings))
 	}
-	for _, word := range []string{"Redis 7", "no cluster", "master", "noeviction", "appendfsync is always", "no replicas", "round trip", "clock", "may do all"} {
+	for _, word := range []string{
+		"Redis 7", "no cluster", "master", "noeviction", "appendfsync is always", "no replicas", "round trip", "clock", "may do all",
+	} {
 		wantFinding(t, findings, engine.LevelOK, word)
 	}
 }
 
 func TestDoctorFindsEvictionOfLocks(t *testing.T) {
 	s := safe(t)
-	for _, policy := range []string{"volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu", "allkeys-lru", "allkeys-random", "allkeys-lfu"} {
+	for _, policy := range []string{
+		"volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu", "allkeys-lru", "allkeys-random", "allkeys-lfu",
+	} {
 		set(t, s, "maxmemory-policy", policy, "maxmemory", "0")
 		wantFinding(t, look(t, s, "", ""), engine.LevelNote, policy)
 		set(t, s, "maxmemory", "100mb")
@@ -202,7 +206,8 @@ func TestDoctorFindsEachMissingPermission(t *testing.T) {
 			}
 			mostly(t, s, "-"+strings.ToLower(p.command))
 			findings := look(t, s, user, password, tried)
-			if found := with(findings, engine.LevelDanger, "may not run "+p.command); len(found) != 1 || found[0].What != "this user may not run "+p.command {
+			found := with(findings, engine.LevelDanger, "may not run "+p.command)
+			if len(found) != 1 || found[0].What != "this user may not run "+p.command {
 				t.Errorf("%s, tried %v:\n%s", p.command, try, printed(findings))
 			}
 		}
@@ -307,6 +312,9 @@ func TestDoctorTellsProductsAndVersionsApart(t *testing.T) {
 }
 
 func TestDoctorLooksAtWhoCanConnect(t *testing.T) {
+	guarded := map[string]string{"protected-mode": "yes", "bind": "* -::*"}
+	unguarded := map[string]string{"protected-mode": "no", "bind": "* -::*"}
+	bound := map[string]string{"protected-mode": "no", "bind": "127.0.0.1 -::1"}
 	for name, c := range map[string]struct {
 		at     string
 		open   bool
@@ -316,9 +324,9 @@ func TestDoctorLooksAtWhoCanConnect(t *testing.T) {
 	}{
 		"password":          {"10.0.0.1:6379", false, nil, engine.LevelOK, "needs a password"},
 		"open to the world": {"10.0.0.1:6379", true, nil, engine.LevelDanger, "anybody who reaches 10.0.0.1:6379"},
-		"open to the host":  {"127.0.0.1:6379", true, map[string]string{"protected-mode": "yes", "bind": "* -::*"}, engine.LevelOK, "this host only"},
-		"a socket":          {"/run/redis.sock:0", true, map[string]string{"protected-mode": "no", "bind": "127.0.0.1 -::1"}, engine.LevelOK, "this host only"},
-		"unprotected":       {"[::1]:6379", true, map[string]string{"protected-mode": "no", "bind": "* -::*"}, engine.LevelDanger, "protected-mode no"},
+		"open to the host":  {"127.0.0.1:6379", true, guarded, engine.LevelOK, "this host only"},
+		"a socket":          {"/run/redis.sock:0", true, bound, engine.LevelOK, "this host only"},
+		"unprotected":       {"[::1]:6379", true, unguarded, engine.LevelDanger, "protected-mode no"},
 		"without TLS":       {"10.0.0.1:6379", false, map[string]string{"tls-port": "0"}, engine.LevelWarning, "not encrypted"},
 		"with TLS":          {"10.0.0.1:6380", false, map[string]string{"tls-port": "6380"}, engine.LevelOK, "encrypted"},
 		"TLS not known":     {"10.0.0.1:6380", false, nil, engine.LevelNote, "encrypted could not be learned"},
@@ -401,7 +409,8 @@ func TestDoctorExaminesWhatOpenRefuses(t *testing.T) {
 	wantFinding(t, findings, engine.LevelDanger, "SUBSCRIBE lockstep:client:*")
 
 	target.Password = "falsch und geheim"
-	if _, err := (engine.Drivers{Driver}).Examine(t.Context(), target); !errors.Is(err, engine.ErrUnusable) || strings.Contains(err.Error(), "geheim") {
+	_, err = (engine.Drivers{Driver}).Examine(t.Context(), target)
+	if !errors.Is(err, engine.ErrUnusable) || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("a wrong password: %v", err)
 	}
 	s.Stop()

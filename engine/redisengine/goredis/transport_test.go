@@ -77,7 +77,10 @@ func TestRepliesComeInOrderAndInPlainForm(t *testing.T) {
 		command("EVAL", "redis.setresp(3); return {true, false, {double=1.5}}", "0"),
 		command("GET", "k"),
 	)
-	want := []any{"OK", "v", nil, int64(1), nil, int64(1), []any{"f", "1"}, []any{int64(1), "two", []any{int64(3), nil}}, []any{int64(1), int64(0), "1.5"}, "v"}
+	want := []any{
+		"OK", "v", nil, int64(1), nil, int64(1), []any{"f", "1"},
+		[]any{int64(1), "two", []any{int64(3), nil}}, []any{int64(1), int64(0), "1.5"}, "v",
+	}
 	for i, r := range results {
 		if i == 4 {
 			if e, ok := errors.AsType[*redisengine.ServerError](r.Err); !ok || !strings.HasPrefix(e.Text, "WRONGTYPE") {
@@ -188,10 +191,10 @@ type listening struct {
 	ended    chan error
 }
 
-func listen(ctx context.Context, tr *transport, channel string) *listening {
+func listen(ctx context.Context, tr *transport) *listening {
 	l := &listening{make(chan struct{}, 8), make(chan string, 8), make(chan error, 1)}
 	go func() {
-		l.ended <- tr.Subscribe(ctx, channel, func() { l.up <- struct{}{} }, func(m string) { l.messages <- m })
+		l.ended <- tr.Subscribe(ctx, "c", func() { l.up <- struct{}{} }, func(m string) { l.messages <- m })
 	}()
 	return l
 }
@@ -200,7 +203,7 @@ func TestASubscriptionIsUpWhenTheServerSaysSo(t *testing.T) {
 	s := redistest.Start(t)
 	tr := transportTo(t, s.Addr)
 	ctx, cancel := context.WithCancel(t.Context())
-	l := listen(ctx, tr, "c")
+	l := listen(ctx, tr)
 	<-l.up
 	if n := s.MustDo(t, "PUBLISH", "c", "hello"); n != int64(1) {
 		t.Errorf("%v heard it", n)
@@ -223,7 +226,7 @@ func TestASubscriptionIsUpWhenTheServerSaysSo(t *testing.T) {
 func TestASubscriptionThatBreaksEndsAndDoesNotComeBackUnseen(t *testing.T) {
 	s := redistest.Start(t)
 	tr := transportTo(t, s.Addr)
-	l := listen(t.Context(), tr, "c")
+	l := listen(t.Context(), tr)
 	<-l.up
 	s.MustDo(t, "CLIENT", "KILL", "TYPE", "pubsub")
 	if err := <-l.ended; err == nil || errors.Is(err, context.Canceled) {
@@ -238,7 +241,7 @@ func TestASubscriptionThatIsNotAllowedSaysSo(t *testing.T) {
 	s := redistest.Start(t)
 	s.MustDo(t, "ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
 	tr := transportTo(t, s.Addr, func(o *redis.Options) { o.Username, o.Password = "deaf", "x" })
-	l := listen(t.Context(), tr, "c")
+	l := listen(t.Context(), tr)
 	err := <-l.ended
 	if e, ok := errors.AsType[*redisengine.ServerError](err); !ok || !strings.HasPrefix(e.Text, "NOPERM") {
 		t.Errorf("ended with %v", err)
@@ -250,7 +253,7 @@ func TestASubscriptionWhoseConnectionDiedUnseenEnds(t *testing.T) {
 	proxy := faultnet.New(t, s.Addr, faultnet.RESP)
 	tr := transportTo(t, proxy.Addr)
 	tr.pingEvery = 20 * time.Millisecond
-	l := listen(t.Context(), tr, "c")
+	l := listen(t.Context(), tr)
 	<-l.up
 	proxy.Blackhole()
 	if err := <-l.ended; !errors.Is(err, errSilent) {
@@ -262,7 +265,7 @@ func TestCloseEndsCallsAndSubscriptionsAndLeavesTheClient(t *testing.T) {
 	s := redistest.Start(t)
 	client := clientTo(t, s.Addr)
 	tr := newTransport(client)
-	l := listen(t.Context(), tr, "c")
+	l := listen(t.Context(), tr)
 	<-l.up
 	if err := tr.Close(); err != nil {
 		t.Fatal(err)
