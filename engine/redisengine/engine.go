@@ -122,6 +122,7 @@ func (e *Engine) Info() engine.Info {
 		Pass:        true,
 		TokenOrder:  "name",
 		MaxValue:    maxValue,
+		MaxTx:       maxTx,
 		Straggle:    straggle,
 		Suspend:     true,
 		Weaker: []string{

@@ -15,6 +15,16 @@ type rueidisTransport struct {
 	client rueidis.Client
 	owned  bool
 	asides sync.WaitGroup // what nobody waits for but Close
+
+	mu       sync.Mutex
+	channels map[string]*listeners
+}
+
+// listeners are the Subscribes of one channel. rueidis ends all of them with one
+// UNSUBSCRIBE, so the last to leave sends it, and who comes meanwhile waits.
+type listeners struct {
+	n    int
+	gone chan struct{} // not nil: UNSUBSCRIBE is under way; closed after it
 }
 
 func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result {
@@ -75,6 +85,9 @@ func fromRueidis(err error) error {
 }
 
 func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up func(), message func(string)) error {
+	if err := t.join(ctx, channel); err != nil {
+		return err
+	}
 	hooked := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "subscribe" {
 			up()
@@ -83,10 +96,57 @@ func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up fun
 	err := t.client.Receive(hooked, t.client.B().Subscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
 		message(m.Message)
 	})
-	if ctx.Err() != nil {
-		t.asides.Go(func() { t.unsubscribe(channel) })
-	}
+	t.part(channel, ctx.Err() != nil)
 	return fromRueidis(err)
+}
+
+func (t *rueidisTransport) join(ctx context.Context, channel string) error {
+	for {
+		t.mu.Lock()
+		l := t.channels[channel]
+		if l == nil {
+			l = &listeners{}
+			if t.channels == nil {
+				t.channels = make(map[string]*listeners)
+			}
+			t.channels[channel] = l
+		}
+		gone := l.gone
+		if gone == nil {
+			l.n++
+		}
+		t.mu.Unlock()
+		if gone == nil {
+			return nil
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// part leaves a channel, by itself or with the connection that broke.
+func (t *rueidisTransport) part(channel string, byItself bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.channels[channel]
+	if l.n--; l.n > 0 {
+		return
+	}
+	if !byItself {
+		delete(t.channels, channel)
+		return
+	}
+	l.gone = make(chan struct{})
+	t.asides.Go(func() {
+		t.unsubscribe(channel)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.channels, channel)
+		close(l.gone)
+	})
 }
 
 // unsubscribe tells the server that nobody listens: rueidis leaves the

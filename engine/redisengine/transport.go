@@ -3,6 +3,7 @@ package redisengine
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -47,12 +48,18 @@ type ServerError struct{ Text string }
 
 func (e *ServerError) Error() string { return e.Text }
 
-// code is the first word of a server's error; "": it is none.
+// code is the first word of a server's error; "": it is none. Redis 6 puts the
+// error of a script's command behind one of its own.
 func code(err error) string {
 	e, ok := errors.AsType[*ServerError](err)
 	if !ok {
 		return ""
 	}
+	if inner := scriptError.FindStringSubmatch(e.Text); inner != nil {
+		return inner[1]
+	}
 	word, _, _ := strings.Cut(e.Text, " ")
 	return word
 }
+
+var scriptError = regexp.MustCompile(`^ERR Error running script .*@user_script: ?\d+: -?([A-Z]+) `)
