@@ -10,8 +10,8 @@ import (
 
 func TestTheCodeOfAServersErrorIsFoundInAScriptsToo(t *testing.T) {
 	for text, want := range map[string]string{
-		"NOSCRIPT No matching script. Please use EVAL.":                                                                     "NOSCRIPT",
-		"OOM command not allowed when used memory > 'maxmemory'. script: 5f, on @user_script:17.":                           "OOM",
+		"NOSCRIPT No matching script. Please use EVAL.":                                                                    "NOSCRIPT",
+		"OOM command not allowed when used memory > 'maxmemory'. script: 5f, on @user_script:17.":                          "OOM",
 		"ERR Error running script (call to f_5f): @user_script:17: WRONGTYPE Operation against a key holding another kind": "WRONGTYPE",
 		"ERR Error running script (call to f_5f): @user_script: 17: -OOM command not allowed when used memory":             "OOM",
 		"ERR unknown command 'EVALSHA'": "ERR",
