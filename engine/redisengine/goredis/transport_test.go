@@ -104,13 +104,16 @@ func TestRepliesComeInOrderAndInPlainForm(t *testing.T) {
 
 func TestACallEndsWithItsContext(t *testing.T) {
 	s := redistest.Start(t)
-	tr := transportTo(t, s.Addr)
+	tr := transportTo(t, s.Addr, func(o *redis.Options) { o.ReadTimeout = 2 * usualRead })
 	if r := tr.Do(t.Context(), command("PING"))[0]; r.Err != nil {
 		t.Fatal(r.Err)
 	}
 	s.Pause()
 	defer s.Continue()
-	for _, commands := range [][]redisengine.Command{{command("PING")}, {command("PING"), command("PING")}} {
+	get := func(key string) redisengine.Command {
+		return redisengine.Command{Args: []string{"GET", key}, FirstKey: 1}
+	}
+	for i, commands := range [][]redisengine.Command{{get("a")}, {get("b"), get("c")}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		answered := make(chan []redisengine.Result)
 		go func() { answered <- tr.Do(ctx, commands...) }()
@@ -120,8 +123,12 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		case <-time.After(10 * time.Millisecond): // it is under way, or was never begun: both must end
 		}
 		cancel()
-		// Well before the read timeout of 3 s: else the context did nothing.
 		results := <-answered
+		tr.mu.Lock()
+		if n := len(tr.abandoned); n != []int{1, 3}[i] {
+			t.Errorf("%d calls are still under way: it waited for their end", n)
+		}
+		tr.mu.Unlock()
 		if len(results) != len(commands) || !errors.Is(results[0].Err, context.Canceled) {
 			t.Errorf("%v", results)
 		}

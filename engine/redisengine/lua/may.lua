@@ -17,16 +17,16 @@ local function asked(words)
 end
 
 local function tried(words)
+  redis.pcall('SET', ARGV[1], '', 'PX', 1000)
   local answer = redis.pcall(unpack(words))
   local err = type(answer) == 'table' and answer.err
   if not err then return 1 end
   if string.find(err, 'nknown') then return -1 end
-  if string.find(err, 'NOPERM') or string.find(err, 'The user executing the script') then return 0 end
-  return 1
+  local refused = string.find(err, 'NOPERM') or string.find(err, 'The user executing the script')
+  return refused and 0 or 1
 end
 
 local try = redis.acl_check_cmd and ARGV[2] == '0' and asked or tried
-if try == tried then redis.pcall('SET', ARGV[1], '', 'PX', 1000) end
 local answers = {try == asked and 1 or 0}
 local at = 3
 while at <= #ARGV do
@@ -35,5 +35,5 @@ while at <= #ARGV do
   answers[#answers + 1] = try(words)
   at = at + 1 + ARGV[at]
 end
-if try == tried then redis.pcall('DEL', ARGV[1]) end
+if try == tried and redis.pcall('DEL', ARGV[1]) ~= 1 then redis.pcall('PEXPIRE', ARGV[1], 1000) end
 return answers
