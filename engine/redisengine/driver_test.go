@@ -84,7 +84,9 @@ func TestOpenObeysItsContextWhileTheServerIsSilent(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		close(accepted)
+		if _, err := conn.Read(make([]byte, 1)); err == nil { // the client is connected, and waits for an answer
+			close(accepted)
+		}
 		<-t.Context().Done()
 	}()
 	go func() {
