@@ -217,15 +217,33 @@ func openRueidislock(addr string, majority int32) (*locker, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
 	return &locker{
 		lock: func(name string) (func() error, error) {
-			_, cancel, err := l.WithContext(ctx, name)
-			if err != nil {
-				return nil, err
+			for {
+				unlock, err := patiently(l, name)
+				if !errors.Is(err, context.Canceled) {
+					return unlock, err
+				}
 			}
-			return func() error { cancel(); return nil }, nil
 		},
 		close: func() error { l.Close(); return nil }, requests: sends(),
 	}, nil
+}
+
+// sleepless is when rueidislock is asked anew: an acquire that took over 20 ms, or
+// a message that was lost, has it sleep for ever on a name that is free.
+const sleepless = 2 * time.Second
+
+func patiently(l rueidislock.Locker, name string) (unlock func() error, err error) {
+	ctx, stop := context.WithCancel(context.Background())
+	wake := time.AfterFunc(sleepless, stop)
+	_, cancel, err := l.WithContext(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !wake.Stop() {
+		cancel()
+		return nil, context.Canceled
+	}
+	return func() error { cancel(); stop(); return nil }, nil
 }
