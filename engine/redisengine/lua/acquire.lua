@@ -1,9 +1,15 @@
--- Acquire for kinds that have a name for themselves: first as if the name were
--- free, then as lua/enter.lua.
+-- Acquire for kinds that have a name for themselves: enter the line, or find the
+-- claim where it is.
 --
 -- KEYS: of the line (line.lua). ARGV: 1 "id:lockstep1:kind:", 2
--- ":version:term:client:note", 3 for how many ms, 4 the rest (enter.lua). Answer:
--- the token, in 16 digits, where the name was free; else enter.lua's.
+-- ":version:term:client:note", 3 for how many ms a grant lasts, 4 "ttl shares limit
+-- try". Answers:
+--
+--   token, in 16 digits: the name was free
+--   {'g', token, left}  granted, and it lasts for so many ms
+--   {'w', place, left, now, last, foreign}  it waits (alone.lua, waits)
+--   {'h'}  held, and it is not waited for
+--   {'m', kind, limit, why}  mismatch
 --
 -- The common case is a name that nobody holds, waits for, shares or watches: its
 -- state is a token, or nothing. Tokens have 16 digits until the year 2286, and a
@@ -19,4 +25,70 @@ if (not state or state < token) and redis.call('SET', KEYS[1], ARGV[1] .. token 
   return token
 end
 
---@ enter
+--@ line
+--@ alone
+local err = open(0, state, time)
+if err then return err end
+local id, asked = string.match(ARGV[1], '^(%w+):lockstep1:(%l):$')
+local ttl, _, _, try = string.match(ARGV[4], '^(%d+) (%d+) (%d+) (%d)$')
+local value = redis.pcall('GET', NAME)
+if type(value) == 'table' then
+  return {'m', '', 0, 'the key holds another type of value (' .. redis.call('TYPE', NAME).ok .. '), so another program uses it'}
+end
+
+local function granted(value)
+  local _, _, token, _, term = parse(value)
+  if term == '0' then redis.call('PEXPIRE', NAME, ttl) end
+  return {'g', tonumber(token), redis.call('PTTL', NAME)}
+end
+
+if mine(value, id) then return granted(value) end -- a repeat
+
+-- The first claim of a line rules what it is.
+local r = kind == asked and redis.call('HGET', CLAIMS, id)
+if kind ~= asked and kind ~= '-' then
+  sweep()
+  if redis.call('EXISTS', LIVE) == 1 then
+    finish(true)
+    return {'m', kind, limit, ''}
+  end
+  used = 0
+end
+if value then
+  local _, held = parse(value)
+  if held and held ~= asked then return {'m', held, 1, ''} end
+end
+kind, limit = asked, 1
+
+if r then redis.call('ZADD', LIVE, text(ms + ttl), id) end
+local waiting, holds = true, true
+if not value then
+  waiting, holds = settleAlone({[id] = true})
+  value = holds and redis.call('GET', NAME)
+end
+if mine(value, id) then -- just now
+  finish(waiting)
+  return granted(value)
+end
+if not r and not waiting and not holds then -- only the state was in the way
+  redis.call('SET', NAME, ARGV[1] .. text(nextToken()) .. ARGV[2], 'PX', ARGV[3])
+  changed = true
+  finish(false)
+  return {'g', last, tonumber(ARGV[3])}
+end
+if not r and try == '1' then
+  if changed then finish(waiting) end
+  return {'h'}
+end
+if not r then
+  local version, term, client, note = string.match(ARGV[2], '^:(%d+):(%d+):([^:]*):(.*)$')
+  local behind = redis.call('ZREVRANGE', WAIT, 0, 0, 'WITHSCORES')[2]
+  redis.call('HSET', CLAIMS, id, '1 0 ' .. ttl .. ' ' .. term .. ' ' .. version .. ' ' .. client .. ' ' .. note)
+  redis.call('ZADD', WAIT, text(math.max((behind or 0) + 1, now)), id)
+  redis.call('ZADD', LIVE, text(ms + ttl), id)
+  changed = true
+end
+used = math.max(used, ttl)
+keep(tonumber(ttl))
+finish(true)
+return waits(id, value)

@@ -2,11 +2,14 @@
 -- kinds that share; their lines are repaired by the way.
 --
 -- KEYS: of the lines, five each. ARGV: 1 ttl in ms, then for each name how many
--- ids, and these. Answer, for each name: now, last, left and foreign (line.lua,
+-- ids, and these. Answer, for each name: now, last, left and foreign (alone.lua,
 -- waits), and for each id its token, 0: it is not there, or -1 - place: it waits.
 
 local ttl = ARGV[1]
 --@ line
+--@ alone
+--@ shared
+--@ settle
 local at, answers = 2, {}
 for base = 0, #KEYS - 1, 5 do
   local err = open(base)
@@ -17,9 +20,12 @@ for base = 0, #KEYS - 1, 5 do
     local id = ARGV[i]
     asking[id] = true
     local r = redis.call('HGET', CLAIMS, id)
-    if r and (redis.call('ZSCORE', LIVE, id) or 0) - ms > 0 then
+    if r and lives(id) > 0 then
       local _, token, _, term = record(r)
-      if token == '0' or term == '0' then redis.call('ZADD', LIVE, text(ms + ttl), id) end
+      if token == '0' or term == '0' then
+        redis.call('ZADD', LIVE, text(ms + ttl), id)
+        keep(tonumber(ttl))
+      end
     end
   end
   sweep()
@@ -38,7 +44,7 @@ for base = 0, #KEYS - 1, 5 do
       if token ~= '0' then
         answer[#answer + 1] = tonumber(token)
       else
-        local w = waits(id)
+        local w = alone(kind) and waits(id, value) or waitsShared(id)
         answer[2], answer[3], answer[4] = last, w[3], w[6]
         answer[#answer + 1] = -1 - w[2]
       end

@@ -1,99 +1,70 @@
--- Enter the line of a name, or find the claim where it is.
+-- Acquire for kinds that share: enter the line, or find the claim where it is.
 --
--- KEYS: of the line (line.lua). ARGV: 1 "id:lockstep1:kind:", 2
--- ":version:term:client:note", 3 for how many ms a grant lasts, 4 "ttl shares limit
--- try". Answers:
---
---   {'g', token, left}  granted; left: of a term, or of the ttl, in ms
---   {'w', place, left, now, last, foreign}  it waits (line.lua, waits)
---   {'h'}  held, and it is not waited for
---   {'m', kind, limit, why}  mismatch
+-- KEYS, ARGV and answers: acquire.lua's.
 
 --@ line
+--@ shared
+local err = open(0)
+if err then return err end
+sweep()
 local id, asked = string.match(ARGV[1], '^(%w+):lockstep1:(%l):$')
 local version, term, client, note = string.match(ARGV[2], '^:(%d+):(%d+):([^:]*):(.*)$')
 local ttl, shares, most, try = string.match(ARGV[4], '^(%d+) (%d+) (%d+) (%d)$')
 shares, most = tonumber(shares), tonumber(most)
-
-local err = open(0)
-if err then return err end
-sweep()
 
 local function leave(answer)
   finish()
   return answer
 end
 
-local value = redis.pcall('GET', NAME)
-if type(value) == 'table' then
-  return leave({'m', '', 0, 'the key holds another type of value (' .. redis.call('TYPE', NAME).ok .. '), so another program uses it'})
+local function granted(token)
+  return leave({'g', tonumber(token), lives(id)})
 end
 
 -- A repeat: the claim is where it was, and it is alive.
-if mine(value, id) then
-  local _, _, token, _, granted = parse(value)
-  if granted ~= '0' then return leave({'g', tonumber(token), redis.call('PTTL', NAME)}) end
-  redis.call('PEXPIRE', NAME, ttl)
-  return leave({'g', tonumber(token), tonumber(ttl)})
-end
 local r = redis.call('HGET', CLAIMS, id)
 if r then
-  local _, token, _, granted = record(r)
-  if token ~= '0' and granted ~= '0' then
-    return leave({'g', tonumber(token), redis.call('ZSCORE', LIVE, id) - ms})
+  local _, token, _, granting = record(r)
+  if token == '0' or granting == '0' then
+    redis.call('ZADD', LIVE, text(ms + ttl), id)
+    keep(tonumber(ttl))
   end
-  redis.call('ZADD', LIVE, text(ms + ttl), id)
-  if token ~= '0' then return leave({'g', tonumber(token), tonumber(ttl)}) end
+  if token ~= '0' then return granted(token) end
 end
 
 -- The first claim of a line rules what it is.
-local single = alone(asked)
-local busy = redis.call('EXISTS', LIVE) == 1
 if not r then
-  if busy and (kind ~= asked or limit ~= most) then return leave({'m', kind, limit, ''}) end
-  local holderKind, _
-  if value then _, holderKind = parse(value) end
-  if holderKind and holderKind ~= asked then return leave({'m', holderKind, 1, ''}) end
-  if value and not single and not holderKind then
+  if redis.call('EXISTS', LIVE) == 0 then kind, limit, used = asked, most, 0 end
+  if kind ~= asked or limit ~= most then return leave({'m', kind, limit, ''}) end
+  local value = redis.pcall('GET', NAME)
+  if value then
+    local _, holds
+    if type(value) == 'string' then _, holds = parse(value) end
+    if holds then return leave({'m', holds, 1, ''}) end
     return leave({'m', '', 0, 'the key is there and is not ours, so another program uses the name'})
   end
-  if not busy then kind, limit, used = asked, most, 0 end
 end
 
-local asking = {[id] = true}
-settle(asking)
-
-if not r then
-  local free = redis.call('EXISTS', WAIT) == 0
-  if single then free = free and redis.call('EXISTS', NAME) == 0 else free = free and used + shares <= limit end
-  if not free and try == '1' then return leave({'h'}) end
-  local tail = ' ' .. ttl .. ' ' .. term .. ' ' .. version .. ' ' .. client .. ' ' .. note
-  changed = true
-  if free then
-    local token = nextToken()
-    if single then
-      redis.call('SET', NAME, ARGV[1] .. text(token) .. ARGV[2], 'PX', ARGV[3])
-    else
-      redis.call('HSET', CLAIMS, id, shares .. ' ' .. text(token) .. tail)
-      redis.call('ZADD', LIVE, text(ms + ARGV[3]), id)
-      used = used + shares
-    end
-    return leave({'g', token, tonumber(ARGV[3])})
-  end
+settleShared({[id] = true})
+if r then
+  local _, token = record(redis.call('HGET', CLAIMS, id))
+  if token ~= '0' then return granted(token) end
+  return leave(waitsShared(id))
+end
+local free = redis.call('EXISTS', WAIT) == 0 and used + shares <= limit
+if not free and try == '1' then return leave({'h'}) end
+local token, life = 0, tonumber(ttl)
+if free then
+  token, life = nextToken(), tonumber(ARGV[3])
+  used = used + shares
+end
+redis.call('HSET', CLAIMS, id, shares .. ' ' .. text(token) .. ' ' .. ttl .. ' ' .. term .. ' ' .. version .. ' ' .. client .. ' ' .. note)
+redis.call('ZADD', LIVE, text(ms + life), id)
+changed = true
+if not free then
   local behind = redis.call('ZREVRANGE', WAIT, 0, 0, 'WITHSCORES')[2]
-  redis.call('HSET', CLAIMS, id, shares .. ' 0' .. tail)
   redis.call('ZADD', WAIT, text(math.max((behind or 0) + 1, now)), id)
-  redis.call('ZADD', LIVE, text(ms + ttl), id)
-  return leave(waits(id))
 end
-
--- It was in line, and may have been let in just now.
-value = redis.call('GET', NAME)
-if mine(value, id) then
-  local _, _, token, _, granted = parse(value)
-  return leave({'g', tonumber(token), redis.call('PTTL', NAME)})
-end
-r = redis.call('HGET', CLAIMS, id)
-local _, token, _, granted = record(r)
-if token ~= '0' then return leave({'g', tonumber(token), redis.call('ZSCORE', LIVE, id) - ms}) end
-return leave(waits(id))
+keep(life)
+if free then return leave({'g', token, life}) end
+return leave(waitsShared(id))

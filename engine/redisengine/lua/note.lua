@@ -5,6 +5,9 @@
 -- was late.
 
 --@ line
+--@ alone
+--@ shared
+--@ settle
 local err = open(0)
 if err then return err end
 sweep()

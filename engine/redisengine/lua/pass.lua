@@ -4,6 +4,9 @@
 -- whether it is done, now or by an earlier call.
 
 --@ line
+--@ alone
+--@ shared
+--@ settle
 local err = open(0)
 if err then return err end
 sweep()
