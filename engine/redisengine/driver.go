@@ -90,7 +90,7 @@ func clientOption(t engine.Target) (rueidis.ClientOption, []Option, error) {
 	if err != nil {
 		return o, nil, err
 	}
-	return o, []Option{WithKeyPrefix(t.Params[paramPrefix])}, nil
+	return o, []Option{WithKeyPrefix(t.Params[paramPrefix]), WithDatabase(o.SelectDB)}, nil
 }
 
 func invalid(t engine.Target, format string, args ...any) error {

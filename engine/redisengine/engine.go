@@ -44,6 +44,7 @@ type Option func(*options)
 type options struct {
 	log    *slog.Logger
 	prefix string
+	db     int
 	keep   time.Duration
 }
 
@@ -54,6 +55,11 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 // WithKeyPrefix puts this in front of every key, that of a lock's name included.
 // It has no braces, and does not contain ":lockstep:".
 func WithKeyPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
+
+// WithDatabase says which of the server's databases the client has selected: all of
+// them share its channels, and what is committed in one must not be shown in
+// another. Default: 0. A URL says it by itself.
+func WithDatabase(n int) Option { return func(o *options) { o.db = n } }
 
 // FromClient is an engine over a client that the caller has, and closes after the
 // engine. It makes one round trip. Errors: [engine.ErrUnusable] for a user
@@ -99,6 +105,7 @@ func newEngine(t Transport, opts []Option) (*Engine, error) {
 		sessions: make(map[*Session]struct{}), closed: make(chan struct{}), over: make(chan struct{}),
 	}
 	e.store = newStore(t, o.keep, e.closed)
+	e.store.db = o.db
 	e.bell = newBell(e)
 	return e, nil
 }

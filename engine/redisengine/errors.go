@@ -12,13 +12,18 @@ import (
 // heals by itself (LOADING, READONLY in a failover, BUSY) stays an unknown
 // outcome, and is asked again.
 func explain(err error) error {
+	if code(err) == "" {
+		return err
+	}
 	what, ok := repairs[code(err)]
-	if !ok {
-		if strings.Contains(fmt.Sprint(err), "unknown command") {
-			what = "this server has not all commands that are needed: Redis 6.2 or newer has them"
-		} else {
-			return err
-		}
+	switch text := err.Error(); {
+	case ok:
+	case strings.Contains(text, "unknown command"):
+		what = "this server has not all commands that are needed: Redis 6.2 or newer has them"
+	case strings.Contains(text, "user executing the script"): // Redis 7.0 gives it no code of its own
+		what = repairs["NOPERM"]
+	default:
+		return err
 	}
 	return fmt.Errorf("%w: %s (%w)", engine.ErrUnusable, what, err)
 }

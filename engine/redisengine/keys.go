@@ -11,7 +11,8 @@ import (
 const infix = ":lockstep:"
 
 // Channels. A client has one, by which it is told of grants; lines and maps have
-// theirs only while somebody watches.
+// theirs only while somebody watches. A map's has the number of its database in it:
+// its messages are what was committed, those of lines only have somebody look.
 const (
 	clientChannel = "lockstep:client:"
 	lineChannel   = "lockstep:line:"

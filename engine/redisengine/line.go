@@ -166,7 +166,7 @@ func (e *Engine) namesPage(ctx context.Context, prefix, cursor string) (names []
 		return names, page.text(0), nil
 	}
 	for i, r := range e.t.Do(ctx, looks...) {
-		if code(r.Err) == "WRONGTYPE" {
+		if c := code(r.Err); c == "WRONGTYPE" || c == "NOPERM" { // not a lock, or not this user's business
 			continue
 		}
 		if r.Err != nil {

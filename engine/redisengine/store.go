@@ -18,6 +18,7 @@ import (
 // two keys must be seen at one time.
 type store struct {
 	t       Transport
+	db      int // of the server's databases, which share its channels
 	closed  <-chan struct{}
 	commit  *script
 	look    *script
@@ -31,6 +32,9 @@ func newStore(t Transport, keep time.Duration, closed <-chan struct{}) *store {
 		commit: loadScript("map_commit", keep), look: loadScript("map_look", keep), list: loadScript("map_list", keep),
 	}
 }
+
+// channel is where a map's commits are told.
+func (s *store) channel(m string) string { return mapChannel + strconv.Itoa(s.db) + ":" + m }
 
 // wait is for who has closed the store: it returns when nothing of it runs.
 func (s *store) wait() { s.watches.Wait() }
@@ -87,7 +91,7 @@ func (s *store) Commit(ctx context.Context, m string, tx engine.Tx) (engine.Revi
 	if err := checkTx(tx); err != nil {
 		return 0, err
 	}
-	answer, err := s.run(ctx, commitCall(s.commit, m, tx))
+	answer, err := s.run(ctx, s.commitCall(m, tx))
 	if err != nil {
 		return 0, err
 	}
@@ -112,13 +116,13 @@ func checkTx(tx engine.Tx) error {
 	return nil
 }
 
-func commitCall(s *script, m string, tx engine.Tx) call {
+func (s *store) commitCall(m string, tx engine.Tx) call {
 	keys := mapKeys(m)
 	if tx.ID != "" {
 		keys = append(keys, root(m)+"tx:"+tx.ID)
 	}
 	args := make([]string, 0, 3+2*len(tx.If)+2*len(tx.Put))
-	args = append(args, mapChannel+m, strconv.Itoa(len(tx.If)), strconv.Itoa(len(tx.Put)))
+	args = append(args, s.channel(m), strconv.Itoa(len(tx.If)), strconv.Itoa(len(tx.Put)))
 	for _, c := range tx.If {
 		args = append(args, c.Key, formatRevision(c.Revision))
 	}
@@ -129,7 +133,7 @@ func commitCall(s *script, m string, tx engine.Tx) call {
 			args = append(args, writes+e.Key, string(e.Value))
 		}
 	}
-	return call{s, keys, args}
+	return call{s.commit, keys, args}
 }
 
 // run runs a script on a map.

@@ -360,7 +360,7 @@ func TestANewerLayoutIsRefused(t *testing.T) {
 	ask(t, server, "SET", mapKeys("m")[2], "v2 something else")
 	ask(t, server, "HSET", mapKeys("m")[0], "k", "(2) something else")
 	before := dump(t, server)
-	ask(t, server, "PUBLISH", mapChannel+"m", "v2 something else")
+	ask(t, server, "PUBLISH", s.channel("m"), "v2 something else")
 	wantError(t, v.end(), engine.ErrUnusable, "upgrade")
 	_, err := s.Commit(storeContext(t), "m", engine.Tx{ID: rand.Text(), Put: []engine.Entry{put("k", "x")}})
 	wantError(t, err, engine.ErrUnusable, "upgrade")

@@ -74,7 +74,7 @@ func (w *mapWatch) run(outer context.Context) error {
 func (w *mapWatch) subscribe(ctx context.Context) <-chan error {
 	ended := make(chan error, 1)
 	w.s.watches.Go(func() {
-		ended <- interrupted(w.s.t.Subscribe(ctx, mapChannel+w.m, w.inbox.missed, w.inbox.put))
+		ended <- interrupted(w.s.t.Subscribe(ctx, w.s.channel(w.m), w.inbox.missed, w.inbox.put))
 	})
 	return ended
 }

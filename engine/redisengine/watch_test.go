@@ -130,7 +130,7 @@ func TestAnUnknownMessageHasTheLogRead(t *testing.T) {
 	allHeard(t, writer, network)
 	network.lose.Store(false)
 	for _, text := range []string{"", "v1", "v1 0", "v1 0 x", "v2 0 1 ", "v1 0 1 =9 9 x", "hello"} {
-		ask(t, server, "PUBLISH", mapChannel+"m", text)
+		ask(t, server, "PUBLISH", s.channel("m"), text)
 	}
 	v.want("k=v")
 	mustCommit(t, writer, "m", put("k", "w"))
@@ -445,4 +445,25 @@ func (f *follower) until(want map[string]string) {
 			f.t.Fatalf("the watch ends with %d entries %.300v, want %d %.300v", len(is), is, len(want), want)
 		}
 	}
+}
+
+// Channels are all databases': what is committed in another one is not shown.
+func TestAWatchShowsNothingOfAnotherDatabase(t *testing.T) {
+	server := redistest.Start(t)
+	here := newStoreOn(t, server)
+	v := watchStore(t, here, 0)
+	v.want("full")
+	target := engine.Target{Scheme: schemeTCP, Hosts: []string{server.Addr}, Path: "/1"}
+	e, err := Driver.Open(storeContext(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for range 3 {
+		if _, err := e.Store().Commit(storeContext(t), "m", engine.Tx{Put: []engine.Entry{put("theirs", "x")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustCommit(t, here, "m", put("ours", "x"))
+	v.want("ours=x")
 }

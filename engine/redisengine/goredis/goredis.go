@@ -42,6 +42,7 @@ func FromGoRedis(ctx context.Context, client *redis.Client, opts ...redisengine.
 	if client == nil {
 		return nil, fmt.Errorf("%w: no client", engine.ErrInvalid)
 	}
+	opts = append([]redisengine.Option{redisengine.WithDatabase(client.Options().DB)}, opts...)
 	return redisengine.FromTransport(ctx, newTransport(client), opts...)
 }
 
