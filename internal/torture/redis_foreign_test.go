@@ -23,9 +23,10 @@ func with(t *testing.T, test func(t *testing.T, s *redistest.Server, f foreign))
 	}
 }
 
-func mustTry(t *testing.T, f foreign, name string, want bool) (giveBack func() error) {
+// mustTry has the foreign client try "n".
+func mustTry(t *testing.T, f foreign, want bool) (giveBack func() error) {
 	t.Helper()
-	giveBack, got, err := f.try(guarded(t, hang), name)
+	giveBack, got, err := f.try(guarded(t, hang), "n")
 	if err != nil || got != want {
 		t.Fatalf("the foreign client's try: %v, %v, want %v", got, err, want)
 	}
@@ -36,20 +37,20 @@ func TestWhatWeHoldAForeignClientIsRefused(t *testing.T) {
 	with(t, func(t *testing.T, s *redistest.Server, f foreign) {
 		a, b := open(t, s.Addr, lockstep.DefaultTTL), open(t, s.Addr, lockstep.DefaultTTL)
 		first := lock(t, a.Mutex("n"))
-		mustTry(t, f, "n", false)
+		mustTry(t, f, false)
 
 		// Handed over inside of our line, it stays ours.
 		got := lockLater(guarded(t, hang), b.Mutex("n"))
 		awaitWaiters(t, a, "n", 1)
 		release(t, first)
 		second := receive(t, got)
-		mustTry(t, f, "n", false)
+		mustTry(t, f, false)
 		if second.Err() != nil {
 			t.Error(second.Err())
 		}
 
 		release(t, second)
-		giveBack := mustTry(t, f, "n", true)
+		giveBack := mustTry(t, f, true)
 		if err := giveBack(); err != nil {
 			t.Error(err)
 		}
@@ -59,7 +60,7 @@ func TestWhatWeHoldAForeignClientIsRefused(t *testing.T) {
 func TestWhatAForeignClientHoldsWeAreRefused(t *testing.T) {
 	with(t, func(t *testing.T, s *redistest.Server, f foreign) {
 		c := open(t, s.Addr, lockstep.DefaultTTL)
-		giveBack := mustTry(t, f, "n", true)
+		giveBack := mustTry(t, f, true)
 
 		_, err := c.Mutex("n").TryLock(guarded(t, hang))
 		held, ok := errors.AsType[*lockstep.HeldError](err)
@@ -86,7 +87,7 @@ func TestAForeignClientsLockIsWaitedFor(t *testing.T) {
 		before := lock(t, c.Mutex("n"))
 		release(t, before)
 
-		giveBack := mustTry(t, f, "n", true)
+		giveBack := mustTry(t, f, true)
 		first := lockLater(guarded(t, hang), c.Mutex("n"))
 		awaitWaiters(t, c, "n", 1)
 		second := lockLater(guarded(t, hang), c.Mutex("n"))
@@ -103,7 +104,7 @@ func TestAForeignClientsLockIsWaitedFor(t *testing.T) {
 			t.Fatalf("while we wait: %v", err)
 		}
 		l := receive(t, first)
-		mustTry(t, f, "n", false)
+		mustTry(t, f, false)
 		release(t, l)
 		last := receive(t, second)
 		if l.Token() <= before.Token() || last.Token() <= l.Token() {
@@ -145,7 +146,7 @@ func TestAKeyOfAnotherTypeIsAMismatchAndStaysAsItIs(t *testing.T) {
 func TestOtherKindsDoNotShareANameWithAForeignClient(t *testing.T) {
 	s := redistest.Start(t)
 	c := open(t, s.Addr, lockstep.DefaultTTL)
-	giveBack := mustTry(t, startBare(t, s), "n", true)
+	giveBack := mustTry(t, startBare(t, s), true)
 	if _, err := c.RWMutex("n").TryLock(guarded(t, hang)); !errors.Is(err, lockstep.ErrMismatch) {
 		t.Errorf("a write lock: %v, want ErrMismatch", err)
 	}
