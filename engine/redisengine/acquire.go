@@ -3,8 +3,8 @@ package redisengine
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -39,16 +39,21 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, _ bool) (engine.
 	}
 }
 
-// idShape is what fits between the separators of our records, and is too long to
-// be what a foreign token begins with.
-var idShape = regexp.MustCompile(`^[0-9A-Za-z]{22,64}$`)
+// An id fits between the separators of our records, and is too long to be what a
+// foreign token begins with.
+const shortestID, longestID = 22, 64
 
 func checkClaim(c *engine.Claim) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if !idShape.MatchString(string(c.ID)) {
-		return fmt.Errorf("%w: claim id %q: 22 to 64 letters and digits", engine.ErrInvalid, c.ID)
+	fits := len(c.ID) >= shortestID && len(c.ID) <= longestID
+	for i := 0; fits && i < len(c.ID); i++ {
+		b := c.ID[i]
+		fits = b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
+	}
+	if !fits {
+		return fmt.Errorf("%w: claim id %q: %d to %d letters and digits", engine.ErrInvalid, c.ID, shortestID, longestID)
 	}
 	return nil
 }
@@ -67,18 +72,13 @@ func (s *Session) report(id engine.ClaimID, g engine.Grant) (engine.Grant, error
 // exactly the name.
 func alone(k engine.Kind) bool { return k == engine.Mutex || k == engine.Election }
 
-// kinds are the letters that stand for a kind at the server.
-var kinds = map[engine.Kind]string{
-	engine.Mutex: "m", engine.Election: "e", engine.ReadWrite: "r", engine.Semaphore: "s", engine.Group: "g",
-}
+// Kinds at the server are letters.
+const kindLetters = "-mrseg"
+
+func letter(k engine.Kind) string { return kindLetters[k : k+1] }
 
 func kindOf(letter string) engine.Kind {
-	for k, l := range kinds {
-		if l == letter {
-			return k
-		}
-	}
-	return 0
+	return engine.Kind(max(strings.Index(kindLetters, letter), 0)) //nolint:gosec // G115: it is a place in six letters
 }
 
 // ask runs the script, and says whether the claim waits.
@@ -87,16 +87,16 @@ func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engin
 	if !alone(c.Kind) {
 		script = s.e.scripts.enter
 	}
-	life := s.ttl
+	life, term := s.ttl, "0"
 	if c.Term > 0 {
-		life = c.Term
+		life, term = c.Term, inMillis(c.Term)
 	}
 	sent := time.Now()
 	v, err := s.e.run(ctx, script, lineKeys(s.e.key(c.Name)),
-		string(c.ID)+marker+kinds[c.Kind]+":",
-		":0:"+inMillis(c.Term)+":"+s.e.client+":"+string(c.Note),
+		string(c.ID)+marker+letter(c.Kind)+":",
+		":0:"+term+":"+s.e.client+":"+string(c.Note),
 		inMillis(life),
-		inMillis(s.ttl)+" "+strconv.Itoa(c.Shares)+" "+strconv.Itoa(c.Limit)+" "+flag(c.Try))
+		s.ms+" "+strconv.Itoa(c.Shares)+" "+strconv.Itoa(c.Limit)+" "+flag(c.Try))
 	if err != nil {
 		return g, false, err
 	}

@@ -40,14 +40,11 @@ func hasTag(name string) bool {
 
 // The keys of a lock's name, in the order that scripts expect (lua/line.lua).
 func lineKeys(name string) []string {
-	r := root(name)
 	// Cut out of one string: each key would be an allocation of its own.
+	r := root(name)
 	all := r + "state" + r + "claims" + r + "wait" + r + "live"
-	keys := []string{name, "", "", "", ""}
-	for i, suffix := range []int{len("state"), len("claims"), len("wait"), len("live")} {
-		keys[i+1], all = all[:len(r)+suffix], all[len(r)+suffix:]
-	}
-	return keys
+	state, claims, wait := len(r)+len("state"), len(r)+len("claims"), len(r)+len("wait")
+	return []string{name, all[:state], all[state:][:claims], all[state+claims:][:wait], all[state+claims+wait:]}
 }
 
 // lineOfKey is the name that a sibling key belongs to.

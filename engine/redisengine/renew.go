@@ -102,7 +102,7 @@ func (s *Session) batches(claims []*engine.Claim) (all []batch) {
 func (s *Session) renewBatch(claims []*engine.Claim) batch {
 	keys := make([]string, len(claims))
 	args := make([]string, 1, len(claims)+1)
-	args[0] = s.ms()
+	args[0] = s.ms
 	for i, c := range claims {
 		keys[i] = s.e.key(c.Name)
 		args = append(args, string(c.ID))
@@ -111,7 +111,7 @@ func (s *Session) renewBatch(claims []*engine.Claim) batch {
 }
 
 func (s *Session) beatBatch(names []string, byName map[string][]*engine.Claim) batch {
-	b := batch{call: call{script: s.e.scripts.beat, args: []string{s.ms()}}}
+	b := batch{call: call{script: s.e.scripts.beat, args: []string{s.ms}}}
 	for _, name := range names {
 		claims := byName[name]
 		b.call.keys = append(b.call.keys, lineKeys(s.e.key(name))...)

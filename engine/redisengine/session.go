@@ -17,6 +17,7 @@ import (
 type Session struct {
 	e     *Engine
 	ttl   time.Duration
+	ms    string // ttl, for scripts
 	lost  func(engine.ClaimID, error)
 	notes atomic.Int64 // SetNotes so far: the version of a note
 
@@ -43,7 +44,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	if o.TTL <= 0 {
 		return nil, fmt.Errorf("%w: a TTL of %v", engine.ErrInvalid, o.TTL)
 	}
-	s := &Session{e: e, ttl: o.TTL, lost: o.Lost, ended: make(chan struct{}), waits: make(map[engine.ClaimID]struct{})}
+	s := &Session{e: e, ttl: o.TTL, ms: inMillis(o.TTL), lost: o.Lost, ended: make(chan struct{}), waits: make(map[engine.ClaimID]struct{})}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.isClosed {
@@ -55,8 +56,6 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 
 // TTL is what the session was begun with.
 func (s *Session) TTL() time.Duration { return s.ttl }
-
-func (s *Session) ms() string { return inMillis(s.ttl) }
 
 // check is nil while the session lives.
 func (s *Session) check() error {
