@@ -34,7 +34,7 @@ func (s *Session) enter(ctx context.Context, c *engine.Claim, again bool) (e ent
 	s.mu.Lock()
 	s.entering[c.ID]++
 	s.mu.Unlock()
-	e, err = transact(ctx, s.e.writer, false, func(t *txn) (entered, error) { return t.enter(s, c, again) })
+	e, err = transact(ctx, s.e.writer, func(t *txn) (entered, error) { return t.enter(s, c, again) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.entering[c.ID]--; s.entering[c.ID] == 0 {
@@ -67,7 +67,7 @@ func (s *Session) Pass(ctx context.Context, c *engine.Claim, to engine.ClaimID) 
 	if err := s.check(); err != nil {
 		return err
 	}
-	passed, err := transact(ctx, s.e.writer, false, func(t *txn) (bool, error) { return t.pass(s.id, c, to) })
+	passed, err := transact(ctx, s.e.writer, func(t *txn) (bool, error) { return t.pass(s.id, c, to) })
 	if err == nil && !passed {
 		err = fmt.Errorf("pass on %q: %w", c.Name, engine.ErrNotFound)
 	}

@@ -36,9 +36,9 @@ func (e *Engine) ring(bells map[int64]struct{}) {
 
 // ropes are the bells that were rung lately, open: to open one takes longer than
 // to ring it. A bell whose engine has closed can be rung on, and nobody hears.
-// They belong to the writer, whose turn it is.
 type ropes struct {
 	dir  dir
+	mu   sync.Mutex
 	open map[int64]*os.File
 }
 
@@ -46,10 +46,12 @@ type ropes struct {
 const maxRopes = 32
 
 func (r *ropes) pull(bell int64, b []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	f := r.open[bell]
 	if f == nil {
 		if len(r.open) >= maxRopes {
-			r.letGo()
+			r.closeAll()
 		}
 		var err error
 		if f, err = os.OpenFile(r.dir.bell(bell), os.O_WRONLY, 0); err != nil {
@@ -62,6 +64,12 @@ func (r *ropes) pull(bell int64, b []byte) error {
 }
 
 func (r *ropes) letGo() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeAll()
+}
+
+func (r *ropes) closeAll() {
 	for bell, f := range r.open {
 		_ = f.Close() // nothing was left to be written
 		delete(r.open, bell)

@@ -43,7 +43,7 @@ func harness(dir string) enginetest.Harness {
 		},
 		Compact: func(t enginetest.TB, m string) {
 			withEngine(t, dir, func(e *Engine) {
-				inside(t, e, func(tx *txn) error {
+				insideStore(t, e, func(tx *txn) error {
 					return tx.script("DELETE FROM changes; UPDATE maps SET floor = revision, logged = 0, bytes = 0")
 				})
 			})
@@ -74,16 +74,23 @@ func withEngine(t enginetest.TB, dir string, f func(*Engine)) {
 // forget is a directory that somebody removed and made again, as far as that
 // can be while it is open.
 func forget(t enginetest.TB, e *Engine) {
+	now := e.clock.wall()
+	token := nextEpoch(0, now)
+	insideStore(t, e, func(tx *txn) error {
+		if err := tx.script("DELETE FROM maps; DELETE FROM entries; DELETE FROM changes; DELETE FROM commits"); err != nil {
+			return err
+		}
+		_, err := tx.exec("UPDATE meta SET token = ?1, revision = ?2, base = ?2", token, now.UnixMicro())
+		return err
+	})
 	inside(t, e, func(tx *txn) error {
-		err := tx.script("DELETE FROM sessions; DELETE FROM claims; DELETE FROM maps; DELETE FROM entries; DELETE FROM changes; DELETE FROM commits")
-		if err != nil {
+		if err := tx.script("DELETE FROM sessions; DELETE FROM claims"); err != nil {
 			return err
 		}
 		if err := tx.load(); err != nil {
 			return err
 		}
-		now := e.clock.wall()
-		tx.meta.token, tx.meta.revision, tx.meta.base, tx.meta.changed = nextEpoch(0, now), now.UnixMicro(), now.UnixMicro(), true
+		tx.meta.token, tx.meta.changed = token, true
 		for r, err := range tx.query("SELECT DISTINCT bell FROM watchers") {
 			if err != nil {
 				return err

@@ -4,12 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 
 	"modernc.org/libc"
 	_ "modernc.org/sqlite" // what it sets up when the program starts
 	lib "modernc.org/sqlite/lib"
-
-	"github.com/lockstep-go/lockstep/engine"
 )
 
 // conn is one connection to the database with its prepared statements, for one
@@ -32,9 +31,11 @@ type conn struct {
 // writers queue at the gate. isBusy is met by trying again.
 const busyTimeout = 50
 
-func openConn(path string, pragmas ...string) (*conn, error) {
+// openConn makes a database that is not there only where it is asked to: one
+// that somebody removed must not come back empty.
+func openConn(path string, create bool, pragmas ...string) (*conn, error) {
 	c := &conn{tls: libc.NewTLS(), stmts: make(map[string]uintptr)}
-	if err := c.open(path); err != nil {
+	if err := c.open(path, create); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	for _, p := range append([]string{fmt.Sprintf("busy_timeout=%d", busyTimeout)}, pragmas...) {
@@ -45,7 +46,11 @@ func openConn(path string, pragmas ...string) (*conn, error) {
 	return c, nil
 }
 
-func (c *conn) open(path string) error {
+func (c *conn) open(path string, create bool) error {
+	flags := int32(lib.SQLITE_OPEN_READWRITE | lib.SQLITE_OPEN_NOMUTEX)
+	if create {
+		flags |= lib.SQLITE_OPEN_CREATE
+	}
 	name, err := libc.CString(path)
 	if err != nil {
 		return err
@@ -53,7 +58,7 @@ func (c *conn) open(path string) error {
 	defer libc.Xfree(c.tls, name)
 	rc := int32(0)
 	c.db, err = c.out(func(p uintptr) {
-		rc = lib.Xsqlite3_open_v2(c.tls, name, p, lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE|lib.SQLITE_OPEN_NOMUTEX, 0)
+		rc = lib.Xsqlite3_open_v2(c.tls, name, p, flags, 0)
 	})
 	if err != nil {
 		return err
@@ -120,6 +125,25 @@ func (c *conn) script(sql string) error {
 	defer libc.Xfree(c.tls, text)
 	return c.check(lib.Xsqlite3_exec(c.tls, c.db, text, 0, 0, 0))
 }
+
+// transaction runs f in a transaction of its own, for those who are alone: nobody
+// can come between what it reads and what it writes.
+func (c *conn) transaction(f func() error) error {
+	if err := c.script("BEGIN"); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		err = c.script("COMMIT")
+	}
+	if err != nil {
+		_ = c.script("ROLLBACK") // nothing to roll back where COMMIT did it
+	}
+	return err
+}
+
+// setLayout says in the database which layout it has.
+func (c *conn) setLayout() error { return c.pragma("user_version=" + strconv.Itoa(layoutVersion)) }
 
 // prepare finds or makes the statement, and gives it its arguments.
 func (c *conn) prepare(sql string, args []any) (uintptr, error) {
@@ -289,24 +313,4 @@ func extendedCode(err error) int {
 func isBusy(err error) bool {
 	c := code(err)
 	return c == lib.SQLITE_BUSY || c == lib.SQLITE_LOCKED || c == lib.SQLITE_PROTOCOL
-}
-
-// explain turns an error of SQLite into what the caller can act on. The
-// transaction it came from must have been rolled back.
-func (d dir) explain(err error) error {
-	var what string
-	switch code(err) {
-	case lib.SQLITE_FULL:
-		what = "the disk is full; free some space"
-	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
-		what = "the database is damaged; stop every process that uses the directory, and remove it or restore a copy"
-	case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN, lib.SQLITE_PERM:
-		what = "the database cannot be written; the directory and all in it must belong to this user"
-	default:
-		if extendedCode(err) != lib.SQLITE_IOERR_SHMSIZE {
-			return err
-		}
-		what = "no room for the database's shared memory, so the disk is full; free some space"
-	}
-	return fmt.Errorf("%w: %s: %s (%w)", engine.ErrUnusable, d, what, err)
 }

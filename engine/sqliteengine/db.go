@@ -1,7 +1,6 @@
 package sqliteengine
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -11,139 +10,257 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// layoutVersion is the layout of schema.sql and of the files beside it. It rises
-// when a process of the version before could misread what this one writes;
-// what an older one can live with (a new table, a new index) does not raise it.
-const layoutVersion = 1
-
-//go:embed schema.sql
-var schema string
+// layoutVersion is the layout of both databases and of the files beside them;
+// lockstep.db's decides. It rises when a process of the version before could
+// misread what this one writes; what an older one can live with (a new table, a
+// new index) does not raise it.
+const layoutVersion = 2
 
 // oldestSQLite is the first that cannot lose commits when a log is reset.
 var oldestSQLite = [3]int{3, 51, 3}
 
-// Pages are small because each lease's transaction writes three of them, and
-// the log's checksum of a page costs more than the statements (measured: 84 µs
-// a lock and unlock with 4096 bytes, 51 µs with 1024).
-const pageSize = 1024
+// preparation brings a directory to this layout and this boot. Its caller is
+// inside the gate: nobody else opens.
+//
+// lines.db is believed if lockstep.db says so: that names the boot it is of, and
+// where its tokens begin. A power cut can leave lines.db as anything at all, also
+// as an older self that names the present boot, but with the power goes the boot,
+// and what lockstep.db says is durable. So where the boot is another, lines.db is
+// removed before SQLite sees it.
+//
+// It is made anew in this order: remove, make, and then record boot and token in
+// lockstep.db. Whoever dies on the way leaves a lines.db that is not believed,
+// and in which nobody was granted anything: grants come after the record. Every
+// new one has a greater epoch, also in the same boot, where somebody removed it:
+// its tokens are above all that the one before can have given (S2).
+type preparation struct {
+	dir   dir
+	clock clock
+	boot  string
+	alone func() (bool, error) // whether nobody else has the directory open
 
-// prepareDB brings the database to this layout and this boot. The caller is
-// inside the gate; alone says whether no other engine has the directory open. The
-// connection is the writer's: whoever closes the last one writes the log back,
-// and the next pays for a new one.
-func prepareDB(d dir, clk clock, boot string, alone func() (bool, error)) (*conn, error) {
-	c, err := openWriting(d)
+	// The writers' connections: whoever closes the last one writes the log back,
+	// and the next pays for a new one.
+	store, lines *conn
+}
+
+func (p *preparation) run() error {
+	err := p.open()
+	if err != nil {
+		err = errors.Join(p.dir.store().explain(err), p.close())
+	}
+	return err
+}
+
+func (p *preparation) close() error {
+	var err error
+	for _, c := range []*conn{p.store, p.lines} {
+		if c != nil {
+			err = errors.Join(err, c.close())
+		}
+	}
+	p.store, p.lines = nil, nil
+	return err
+}
+
+func (p *preparation) open() (err error) {
+	if p.store, err = openPrivate(p.dir.store(), true); err != nil {
+		return err
+	}
+	if err := checkSQLite(p.store); err != nil {
+		return err
+	}
+	is, err := p.read()
+	if err != nil {
+		return err
+	}
+	if is.version == layoutVersion && is.boot == p.boot {
+		if believed, err := p.join(is); believed || err != nil {
+			return p.dir.lines().explain(err)
+		}
+	}
+	if err := p.beAlone(is); err != nil {
+		return err
+	}
+	return p.store.transaction(func() error { return p.begin(is) })
+}
+
+// openPrivate is openWriting, and the file is nobody else's.
+func openPrivate(db database, create bool) (*conn, error) {
+	c, err := db.openWriting(create)
 	if err != nil {
 		return nil, err
 	}
-	err = os.Chmod(d.db(), 0o600)
-	if err == nil {
-		err = prepareWith(c, d, clk, boot, alone)
-	}
-	if err != nil {
+	if err := os.Chmod(db.path, 0o600); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }
 
-// The log is carried over to the database after so many pages; a rarer pause to
-// do it is a longer one. A log that a great commit blew up is cut again.
-const (
-	checkpointPages = 4000    // 4 MB
-	maxIdleLog      = 8 << 20 // bytes
-)
-
-// openWriting is a connection whose commits are durable.
-func openWriting(d dir) (*conn, error) {
-	return openConn(d.db(), fmt.Sprintf("page_size=%d", pageSize), "journal_mode=WAL", "synchronous=FULL",
-		fmt.Sprintf("wal_autocheckpoint=%d", checkpointPages), fmt.Sprintf("journal_size_limit=%d", maxIdleLog))
+// recorded is what lockstep.db says.
+type recorded struct {
+	version int64 // 0: it is new
+	boot    string
+	token   int64
 }
 
-func prepareWith(c *conn, d dir, clk clock, boot string, alone func() (bool, error)) error {
-	if err := checkSQLite(c); err != nil {
-		return err
+func (p *preparation) read() (recorded, error) {
+	version, err := layoutOf(p.store, p.dir.store())
+	if err != nil || version == 0 {
+		return recorded{}, err
 	}
-	if err := c.script("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	err := migrate(c, d, clk, boot, alone)
-	if err == nil {
-		err = c.script("COMMIT")
-	}
+	meta, err := p.store.first("SELECT boot, token FROM meta")
 	if err != nil {
-		_ = c.script("ROLLBACK") // nothing to roll back where COMMIT did it
+		return recorded{}, err
 	}
-	return err
+	if meta == nil {
+		return recorded{}, fmt.Errorf("%w: %s: the database has no meta row", engine.ErrUnusable, p.dir.store())
+	}
+	return recorded{version, meta.text(0), meta.int(1)}, nil
 }
 
-func migrate(c *conn, d dir, clk clock, boot string, alone func() (bool, error)) error {
-	version, err := c.first("PRAGMA user_version")
+// layoutOf refuses a layout that only a newer program knows (S13).
+func layoutOf(c *conn, db database) (int64, error) {
+	r, err := c.first("PRAGMA user_version")
+	if err != nil {
+		return 0, err
+	}
+	v := r.int(0)
+	if v > layoutVersion {
+		return 0, fmt.Errorf("%w: %s has layout %d, and this program knows %d: upgrade it", engine.ErrUnusable, db, v, layoutVersion)
+	}
+	return v, nil
+}
+
+// join opens the lines.db that is there, of this boot, unless it is not the one
+// that was recorded: then somebody died while it was made, or put it there.
+func (p *preparation) join(is recorded) (believed bool, err error) {
+	db := p.dir.lines()
+	if !db.isThere() {
+		return false, nil
+	}
+	c, err := openPrivate(db, false)
+	if err != nil {
+		return false, err
+	}
+	if believed, err = belongs(c, db, is.token); believed {
+		p.lines = c
+		return true, nil
+	}
+	return false, errors.Join(err, c.close())
+}
+
+// belongs compares epochs: the count goes on, the epoch does not.
+func belongs(c *conn, db database, token int64) (bool, error) {
+	version, err := layoutOf(c, db)
+	if err != nil || version == 0 {
+		return false, err
+	}
+	meta, err := c.first("SELECT token FROM meta")
+	if meta == nil || err != nil {
+		return false, err
+	}
+	return meta.int(0)>>epochShift == token>>epochShift, nil
+}
+
+// beAlone refuses to change a directory under those who have it open.
+func (p *preparation) beAlone(is recorded) error {
+	ok, err := p.alone()
+	if ok || err != nil {
+		return err
+	}
+	switch {
+	case is.version == 0:
+		return fmt.Errorf("%w: %s was removed while processes have the directory open: stop them", engine.ErrUnusable, p.dir.store())
+	case is.boot != p.boot:
+		// In another boot nobody can be alive, unless it is another machine's or
+		// another time namespace's: the two could not compare their deadlines.
+		return fmt.Errorf("%w: %s is in use under another clock (boot and time namespace %q, here %q): "+
+			"one directory serves the processes of one host and one time namespace", engine.ErrUnusable, p.dir, is.boot, p.boot)
+	case is.version < layoutVersion:
+		return fmt.Errorf("%w: %s has layout %d and is in use by a program that knows no newer one: "+
+			"stop every process that uses it, and it is brought to layout %d", engine.ErrUnusable, p.dir, is.version, layoutVersion)
+	}
+	return fmt.Errorf("%w: %s was removed or replaced while processes have the directory open: stop them", engine.ErrUnusable, p.dir.lines())
+}
+
+// begin makes lines.db, and what is missing in lockstep.db, whose transaction is
+// open.
+func (p *preparation) begin(is recorded) error {
+	token := nextEpoch(is.token, p.clock.wall())
+	if err := p.makeLines(is, token); err != nil {
+		return p.dir.lines().explain(err)
+	}
+	var err error
+	switch is.version {
+	case 0:
+		err = createStore(p.store, p.clock)
+	case 1:
+		err = upgradeStore(p.store)
+	}
+	if err == nil && is.boot != p.boot {
+		err = forgetTimes(p.store, p.clock.mono())
+	}
 	if err != nil {
 		return err
 	}
-	switch v := version.int(0); {
-	case v > layoutVersion:
-		return fmt.Errorf("%w: %s has layout %d, and this program knows %d: upgrade it", engine.ErrUnusable, d, v, layoutVersion)
-	case v == 0:
-		if err := create(c, clk, boot); err != nil {
+	if _, err := p.store.exec("UPDATE meta SET boot = ?, token = ?", p.boot, token); err != nil {
+		return err
+	}
+	return p.store.setLayout()
+}
+
+func (p *preparation) makeLines(is recorded, token int64) (err error) {
+	db := p.dir.lines()
+	if err := db.remove(); err != nil {
+		return p.dir.explainFile(err)
+	}
+	if p.lines, err = openPrivate(db, true); err != nil {
+		return err
+	}
+	inherits := is.version == 1 && is.boot == p.boot
+	if inherits {
+		if _, err := p.lines.exec("ATTACH ? AS old", p.dir.store().path); err != nil {
 			return err
 		}
 	}
-	return enterBoot(c, d, clk, boot, alone)
-}
-
-func create(c *conn, clk clock, boot string) error {
-	if err := c.script(schema); err != nil {
+	err = p.lines.transaction(func() error {
+		if err := p.lines.script(db.schema); err != nil {
+			return err
+		}
+		if _, err := p.lines.exec("INSERT INTO meta (one, token, watched) VALUES (1, ?, 0)", token); err != nil {
+			return err
+		}
+		if inherits {
+			if err := inheritLines(p.lines); err != nil {
+				return err
+			}
+		}
+		return p.lines.setLayout()
+	})
+	if err != nil || !inherits {
 		return err
 	}
-	first := nextEpoch(0, clk.wall())
-	// Revisions of a directory that somebody deleted are not met again either.
+	return p.lines.script("DETACH old")
+}
+
+func createStore(c *conn, clk clock) error {
+	if err := c.script(storeSchema); err != nil {
+		return err
+	}
+	// Revisions of a directory that somebody deleted are not met again.
 	revision := clk.wall().UnixMicro()
-	_, err := c.exec("INSERT INTO meta (one, boot, token, revision, base, watched) VALUES (1, ?, ?, ?, ?, 0)", boot, first, revision, revision)
-	if err != nil {
-		return err
-	}
-	return c.pragma("user_version=" + strconv.Itoa(layoutVersion))
+	_, err := c.exec("INSERT INTO meta (one, boot, token, revision, base) VALUES (1, '', 0, ?, ?)", revision, revision)
+	return err
 }
 
-// enterBoot compares the boot that the times in the database belong to with this
-// one. In another boot nobody can be alive any more, unless it is another
-// machine's or another time namespace's: then somebody still has the directory
-// open, and the two could not compare their deadlines.
-func enterBoot(c *conn, d dir, clk clock, boot string, alone func() (bool, error)) error {
-	meta, err := c.first("SELECT boot, token FROM meta")
-	if err != nil {
-		return err
-	}
-	if meta == nil {
-		return fmt.Errorf("%w: %s: the database has no meta row", engine.ErrUnusable, d)
-	}
-	if meta.text(0) == boot {
-		return nil
-	}
-	if ok, err := alone(); err != nil {
-		return err
-	} else if !ok {
-		return fmt.Errorf("%w: %s is in use under another clock (boot and time namespace %q, here %q): "+
-			"one directory serves the processes of one host and one time namespace", engine.ErrUnusable, d, meta.text(0), boot)
-	}
-	return freshBoot(c, clk, boot, meta.int(1))
-}
-
-// freshBoot forgets everybody, fixed terms too, and keeps what users stored.
-// Nothing says how old remembered commits are: they get another hour.
-func freshBoot(c *conn, clk clock, boot string, lastToken int64) error {
-	if err := c.script("DELETE FROM sessions; DELETE FROM claims; DELETE FROM watchers"); err != nil {
-		return err
-	}
-	now := clk.mono()
+// forgetTimes begins anew what was counted on another boot's clock. Nothing says
+// how old remembered commits are: they get another hour.
+func forgetTimes(c *conn, now int64) error {
 	if _, err := c.exec("UPDATE commits SET at = ?", now); err != nil {
 		return err
 	}
-	if _, err := c.exec("UPDATE maps SET emptied = ? WHERE emptied > 0", now); err != nil {
-		return err
-	}
-	_, err := c.exec("UPDATE meta SET boot = ?, token = ?, watched = 0", boot, nextEpoch(lastToken, clk.wall()))
+	_, err := c.exec("UPDATE maps SET emptied = ? WHERE emptied > 0", now)
 	return err
 }
 

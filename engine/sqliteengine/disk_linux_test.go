@@ -52,6 +52,7 @@ func TestFullDiskIsSaidAndNothingIsLost(t *testing.T) {
 	if event, err := e.Store().List(guarded(t), "m"); err != nil || event.Revision != last {
 		t.Errorf("the map is at %d, %v; %d was answered", event.Revision, err, last)
 	}
+	granted := fillLines(t, s)
 	// Renewal needs no room, so what is held stays held.
 	if r, err := s.Renew(guarded(t), []*engine.Claim{held}); err != nil || len(r.Lost) > 0 {
 		t.Errorf("renew on a full disk: %+v, %v", r, err)
@@ -66,6 +67,26 @@ func TestFullDiskIsSaidAndNothingIsLost(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 	release(t, s, held)
+	if names := len(claimed(t, e)); names != granted {
+		t.Errorf("%d names are claimed, %d were granted", names, granted)
+	}
+}
+
+// fillLines acquires until lines.db has no more room either.
+func fillLines(t *testing.T, s *Session) (granted int) {
+	t.Helper()
+	for i := 0; ; i++ {
+		c := mutex(fmt.Sprint("n", i))
+		c.Note = make([]byte, 4<<10)
+		_, err := s.Acquire(guarded(t), c, false)
+		if err != nil {
+			mustBe(t, err, engine.ErrUnusable)
+			if !strings.Contains(err.Error(), "full") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is not clear: %v", err)
+			}
+			return i
+		}
+	}
 }
 
 func TestOpenRefusesAFullDisk(t *testing.T) {

@@ -3,8 +3,10 @@
 //
 // The directory holds
 //
-//	lockstep.db    lines, maps and who has a session (SQLite, WAL)
-//	gate           whoever writes holds its lock; see gate.go
+//	lockstep.db    what users store (SQLite, WAL): durable, database.go
+//	lines.db       lines, and who has a session: ends with the boot, db.go
+//	gate           whoever writes to lines.db, or opens, holds its lock; gate.go
+//	gate-store     whoever writes to lockstep.db holds its lock
 //	open           every open engine holds its lock, shared: is anybody here?
 //	sessions/<id>  locked by the session's process, holds its deadline; liveness.go
 //	bells/<id>     written to wake the engine that owns it; bell.go
@@ -14,12 +16,12 @@
 // lock at once; one that is stopped runs into its deadline. Whoever finds a
 // session dead removes it and lets the next in, in one transaction.
 //
-// Every change is a transaction of the one writer of this process (writer.go),
-// and grants are made by the transaction that makes room for them (line.go): the
-// releaser's own. The waiter is told by its bell (wait.go). A renewal is no
-// transaction, so that a process stopped inside the gate cannot end the sessions
-// of all others (session.go).
+// Every change is a transaction of one of this process's writers, one for each
+// database (writer.go), and grants are made by the transaction that makes room for
+// them (line.go): the releaser's own. The waiter is told by its bell (wait.go). A
+// renewal is no transaction, so that a process stopped inside the gate cannot end
+// the sessions of all others (session.go).
 //
-// Nobody but SQLite may open lockstep.db, -wal or -shm, and no second SQLite may
+// Nobody but SQLite may open a database, its -wal or -shm, and no second SQLite may
 // run in the process: closing any descriptor of them drops SQLite's POSIX locks.
 package sqliteengine

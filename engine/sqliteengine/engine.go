@@ -25,11 +25,14 @@ type Engine struct {
 	bellFile *os.File
 	ropes    ropes // to the bells of others
 
-	writer *writer
-	quick  *reader // for renewals and grants
-	bulk   *reader // for what may take longer
-	wait   *waitRoom
-	reads  atomic.Int64
+	writer  *writer // of lines.db
+	commits *writer // of lockstep.db
+	quick   *reader // of lines.db, for renewals and grants
+	bulk    *reader // of lines.db, for what may take longer
+	maps    *reader // of lockstep.db
+	news    *reader // of lockstep.db, for whether it changed
+	wait    *waitRoom
+	reads   atomic.Int64
 
 	mu       sync.Mutex
 	closed   bool
@@ -98,44 +101,53 @@ func (e *Engine) open(ctx context.Context, boot string) (err error) {
 		opened = append(opened, f)
 		return f, nil
 	}
-	gateFile, err := keep(e.dir.openFile(e.dir.gate(), 0))
-	if err != nil {
-		return err
-	}
 	if e.here, err = keep(e.dir.openFile(e.dir.openLock(), 0)); err != nil {
 		return err
 	}
-	g, err := openGate(gateFile, e.log)
-	if err != nil {
-		return e.dir.explainFile(err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, g.queue.close())
-		}
-	}()
-	if err := e.enterGate(ctx, g); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, g.leave()) }()
-	c, err := e.arrive(ctx, boot)
+	lines, err := e.openGate(e.dir.gate())
 	if err != nil {
 		return err
 	}
+	store, err := e.openGate(e.dir.storeGate())
+	if err != nil {
+		return errors.Join(err, lines.close())
+	}
 	defer func() {
 		if err != nil {
-			_ = c.close()
+			err = errors.Join(err, lines.close(), store.close())
 		}
 	}()
+	if err := e.enterGate(ctx, lines); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lines.leave()) }()
+	p, err := e.arrive(ctx, boot)
+	if err != nil {
+		return err
+	}
 	e.bell = newID()
 	e.bellFile, err = keep(e.dir.newLockedFile(e.dir.bell(e.bell), make([]byte, 8)))
 	if err != nil {
-		return err
+		return errors.Join(err, p.close())
 	}
-	e.quick, e.bulk = newReader(e.dir, &e.reads), newReader(e.dir, &e.reads)
-	e.ropes = ropes{e.dir, make(map[int64]*os.File)}
-	e.writer = newWriter(e, g, c)
+	e.ropes = ropes{dir: e.dir, open: make(map[int64]*os.File)}
+	e.quick, e.bulk = newReader(e.dir.lines(), &e.reads), newReader(e.dir.lines(), &e.reads)
+	e.maps, e.news = newReader(e.dir.store(), &e.reads), newReader(e.dir.store(), &e.reads)
+	e.writer = newWriter(e, e.dir.lines(), false, lines, p.lines)
+	e.commits = newWriter(e, e.dir.store(), true, store, p.store)
 	return nil
+}
+
+func (e *Engine) openGate(path string) (gate, error) {
+	f, err := e.dir.openFile(path, 0)
+	if err != nil {
+		return gate{}, e.dir.explainFile(err)
+	}
+	g, err := openGate(f, e.log)
+	if err != nil {
+		return gate{}, errors.Join(e.dir.explainFile(err), f.Close())
+	}
+	return g, nil
 }
 
 // enterGate is gate.enter for a caller with a context.
@@ -147,25 +159,25 @@ func (e *Engine) enterGate(ctx context.Context, g gate) error {
 	return err
 }
 
-// arrive prepares the database and takes the shared lock that says so. All who
+// arrive prepares the databases and takes the shared lock that says so. All who
 // open pass the gate, so nobody comes between the exclusive look and it.
-func (e *Engine) arrive(ctx context.Context, boot string) (*conn, error) {
-	alone := func() (bool, error) { return tryLock(e.here, true) }
-	c, err := prepareDB(e.dir, e.clock, boot, alone)
+func (e *Engine) arrive(ctx context.Context, boot string) (*preparation, error) {
+	p := &preparation{dir: e.dir, clock: e.clock, boot: boot, alone: func() (bool, error) { return tryLock(e.here, true) }}
+	err := p.run()
 	for isBusy(err) && ctx.Err() == nil {
-		c, err = prepareDB(e.dir, e.clock, boot, alone)
+		err = p.run()
 	}
 	if err != nil {
-		return nil, e.dir.explain(err)
+		return nil, err
 	}
 	ok, err := tryLock(e.here, false)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: %s is locked by another program", engine.ErrUnusable, e.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.close())
+		return nil, errors.Join(err, p.close())
 	}
-	return c, nil
+	return p, nil
 }
 
 // Close ends what is left. The core has ended every session before; one that it
@@ -186,7 +198,8 @@ func (e *Engine) Close() error {
 	for _, s := range left {
 		err = errors.Join(err, s.drop())
 	}
-	err = errors.Join(err, e.writer.close(), e.quick.close(), e.bulk.close())
+	err = errors.Join(err, e.commits.close(), e.writer.close(),
+		e.quick.close(), e.bulk.close(), e.maps.close(), e.news.close())
 	e.ropes.letGo()
 	// Where somebody has the bell open (ropes) and the system then keeps the file
 	// (Windows), a later sweep removes it.
@@ -202,11 +215,13 @@ func (e *Engine) isClosed() bool {
 	return e.closed
 }
 
-// Transactions counts what this engine committed to the database, and Reads how
-// often it looked into it otherwise.
-func (e *Engine) Transactions() int64 { return e.writer.transactions.Load() }
+// Transactions counts what this engine committed to its databases, and Reads how
+// often it looked into them otherwise.
+func (e *Engine) Transactions() int64 {
+	return e.writer.transactions.Load() + e.commits.transactions.Load()
+}
 
-// Reads counts the reads of the database outside transactions that write.
+// Reads counts the reads outside transactions that write.
 func (e *Engine) Reads() int64 { return e.reads.Load() }
 
 // newID is a positive random number: nobody has had it before.
@@ -221,7 +236,7 @@ func (e *Engine) CheckName(name string) (string, error) { return name, nil }
 
 // Remove ends the claim whoever made it.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
-	return e.writer.do(ctx, false, func(t *txn) error {
+	return e.writer.do(ctx, func(t *txn) error {
 		r, err := t.first("SELECT seq, session, bell FROM claims WHERE name = ? AND id = ?", name, string(id))
 		if r == nil || err != nil {
 			return err

@@ -45,7 +45,7 @@ func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 
 // lives says whether the session has a row, and brings the meta row along.
 func (t *txn) lives(session int64) (bool, error) {
-	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, revision, base, watched FROM meta", session)
+	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, watched FROM meta", session)
 	if err != nil {
 		return false, err
 	}
@@ -111,7 +111,7 @@ func (t *txn) insert(s *Session, c *engine.Claim, seq int64, granted bool) (ente
 		}
 		return e, err
 	}
-	return e, t.changed(lineTopic(c.Name))
+	return e, t.changed(c.Name)
 }
 
 func (t *txn) nextToken() (int64, error) {

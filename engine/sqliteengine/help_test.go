@@ -135,9 +135,18 @@ func mustBe(t testing.TB, err, want error) {
 	}
 }
 
-// inside runs a transaction that no caller of the engine could ask for.
+// inside runs a transaction on lines.db that no caller of the engine could ask
+// for, insideStore one on lockstep.db.
 func inside(t interface{ Fatalf(string, ...any) }, e *Engine, f func(*txn) error) {
-	if err := e.writer.do(context.Background(), true, f); err != nil {
+	write(t, e.writer, f)
+}
+
+func insideStore(t interface{ Fatalf(string, ...any) }, e *Engine, f func(*txn) error) {
+	write(t, e.commits, f)
+}
+
+func write(t interface{ Fatalf(string, ...any) }, w *writer, f func(*txn) error) {
+	if err := w.do(context.Background(), f); err != nil {
 		t.Fatalf("transaction: %v", err)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -16,12 +18,12 @@ import (
 // but its user may write in it: what is in it is believed.
 type dir string
 
-func (d dir) String() string   { return string(d) }
-func (d dir) db() string       { return filepath.Join(string(d), "lockstep.db") }
-func (d dir) gate() string     { return filepath.Join(string(d), "gate") }
-func (d dir) openLock() string { return filepath.Join(string(d), "open") }
-func (d dir) sessions() string { return filepath.Join(string(d), "sessions") }
-func (d dir) bells() string    { return filepath.Join(string(d), "bells") }
+func (d dir) String() string    { return string(d) }
+func (d dir) gate() string      { return filepath.Join(string(d), "gate") }
+func (d dir) storeGate() string { return filepath.Join(string(d), "gate-store") }
+func (d dir) openLock() string  { return filepath.Join(string(d), "open") }
+func (d dir) sessions() string  { return filepath.Join(string(d), "sessions") }
+func (d dir) bells() string     { return filepath.Join(string(d), "bells") }
 
 func (d dir) session(id int64) string { return filepath.Join(d.sessions(), fileName(id)) }
 func (d dir) bell(id int64) string    { return filepath.Join(d.bells(), fileName(id)) }
@@ -95,7 +97,7 @@ func (d dir) check() error {
 	if err := checkFileSystem(d.String()); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(d.db()); err == nil {
+	if d.store().isThere() {
 		return nil
 	}
 	entries, err := os.ReadDir(d.String())
@@ -103,14 +105,22 @@ func (d dir) check() error {
 		return unusableDir(d.String(), err)
 	}
 	for _, e := range entries {
-		switch e.Name() {
-		case "gate", "open", "sessions", "bells", "lockstep.db": // somebody opens it right now
-		default:
+		if !isOurs(e.Name()) { // what is ours is there while somebody opens it for the first time
 			return fmt.Errorf("%w: %s is in use for something else (%s is in it); the engine wants a directory of its own",
 				engine.ErrInvalid, d, e.Name())
 		}
 	}
 	return nil
+}
+
+// isOurs says whether the engine has a file of this name in its directory.
+func isOurs(name string) bool {
+	for _, db := range []string{storeName, linesName} {
+		if rest, found := strings.CutPrefix(name, db); found && slices.Contains([]string{"", "-wal", "-shm", "-journal"}, rest) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"gate", "gate-store", "open", "sessions", "bells"}, name)
 }
 
 // unusableDir says what is wrong with a directory and what would be right.

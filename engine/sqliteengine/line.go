@@ -67,7 +67,7 @@ func (t *txn) settleLine(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.changed(lineTopic(name)); err != nil {
+	if err := t.changed(name); err != nil {
 		return err
 	}
 	for l.waiting > 0 {

@@ -101,21 +101,21 @@ func (w *waitRoom) answer(me *waiting, e entered) {
 	}
 }
 
-// lookIfChanged asks SQLite whether anybody else committed since it was last
-// asked, which is no transaction, and looks only then.
+// lookIfChanged asks whether anybody committed since it was last asked, and looks
+// only then.
 func (w *waitRoom) lookIfChanged() {
-	var version int64
-	err := w.e.quick.do(context.Background(), func(c *conn) error {
-		r, err := c.first("PRAGMA data_version")
-		if err == nil {
-			version = r.int(0)
-		}
-		return err
-	})
-	if err != nil || version == w.version {
+	lines, err := w.e.quick.version()
+	if err == nil && lines != w.version {
+		w.version = lines
+		w.look()
+		w.tellWatches()
+	}
+	if !w.watched() {
 		return
 	}
-	w.version = version
-	w.look()
-	w.tellWatches()
+	store, err := w.e.news.version()
+	if err == nil && store != w.stored {
+		w.stored = store
+		w.tellWatches()
+	}
 }

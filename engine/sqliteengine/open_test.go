@@ -73,39 +73,35 @@ func TestOpenRefusesADirectoryOfAnotherUser(t *testing.T) {
 
 func TestOpenRefusesADamagedDatabase(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "lockstep.db"), []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, "lockstep.db"), []byte(strings.Repeat("not a database ", 1000)))
 	refused(t, dir, engine.ErrUnusable, "damaged")
 }
 
 // The header is whole, and what comes after it is not.
 func TestDamageThatIsMetLaterIsSaidToo(t *testing.T) {
-	dir := t.TempDir()
-	e := open(t, dir)
-	acquire(t, begin(t, e, long), mutex("n"))
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db := filepath.Join(dir, "lockstep.db")
-	b, err := os.ReadFile(db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := pageSize; i < len(b); i++ {
-		b[i] = 0xa5
-	}
-	if err := os.WriteFile(db, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e, err = Open(guarded(t), dir)
-	if err == nil {
-		_, err = e.Begin(guarded(t), engine.SessionOptions{TTL: long})
-		_ = e.Close()
-	}
-	mustBe(t, err, engine.ErrUnusable)
-	if !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("%v", err)
+	for _, name := range []string{storeName, linesName} {
+		d, _ := closed(t)
+		db := filepath.Join(string(d), name)
+		b, err := os.ReadFile(db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := pageSize; i < len(b); i++ {
+			b[i] = 0xa5
+		}
+		writeFile(t, db, b)
+		e, err := Open(guarded(t), string(d))
+		if err == nil {
+			_, err = e.Begin(guarded(t), engine.SessionOptions{TTL: long})
+			if name == storeName {
+				_, err = e.Store().Get(guarded(t), "m", "k")
+			}
+			_ = e.Close()
+		}
+		mustBe(t, err, engine.ErrUnusable)
+		if !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -119,14 +115,24 @@ func TestNeighboursInLayoutWorkTogetherOrRefuse(t *testing.T) {
 			ALTER TABLE claims ADD COLUMN later TEXT;
 			ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 7`)
 	})
+	insideStore(t, e, func(tx *txn) error {
+		return tx.script(`CREATE TABLE later (x);
+			ALTER TABLE maps ADD COLUMN later TEXT;
+			ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 7`)
+	})
 	same := open(t, dir)
 	s := begin(t, same, long)
 	c := mutex("n")
 	acquire(t, s, c)
 	release(t, s, c)
+	put(t, same, "v")
 
-	inside(t, e, func(tx *txn) error { return tx.pragma("user_version=2") })
-	refused(t, dir, engine.ErrUnusable, "layout 2")
+	newer := func(tx *txn) error { return tx.pragma("user_version=3") }
+	inside(t, e, newer)
+	refused(t, dir, engine.ErrUnusable, "layout 3")
+	inside(t, e, func(tx *txn) error { return tx.setLayout() })
+	insideStore(t, e, newer)
+	refused(t, dir, engine.ErrUnusable, "layout 3")
 }
 
 func TestDirectoryAndFilesArePrivate(t *testing.T) {

@@ -8,18 +8,18 @@ import (
 )
 
 // reader is a connection for reading, used by one goroutine at a time. Readers
-// of a WAL wait for nobody and stop nobody. There are two, so that a renewal
-// never waits for somebody's long list.
+// of a WAL wait for nobody and stop nobody. There are several, so that a renewal
+// or a look never waits for somebody's long list.
 type reader struct {
-	dir    dir
+	db     database
 	turn   chan struct{} // holds one: whose turn it is
 	closed bool          // guarded by turn, as conn is
 	conn   *conn
 	reads  *atomic.Int64
 }
 
-func newReader(d dir, reads *atomic.Int64) *reader {
-	r := &reader{dir: d, turn: make(chan struct{}, 1), reads: reads}
+func newReader(db database, reads *atomic.Int64) *reader {
+	r := &reader{db: db, turn: make(chan struct{}, 1), reads: reads}
 	r.turn <- struct{}{}
 	return r
 }
@@ -52,9 +52,9 @@ func (r *reader) once(f func(*conn) error) error {
 		return engine.ErrClosed
 	}
 	if r.conn == nil {
-		c, err := openConn(r.dir.db())
+		c, err := r.db.openReading()
 		if err != nil {
-			return r.dir.explain(err)
+			return r.db.explain(err)
 		}
 		r.conn = c
 	}
@@ -63,10 +63,23 @@ func (r *reader) once(f func(*conn) error) error {
 		_ = r.conn.close()
 		r.conn = nil
 		if !isBusy(err) {
-			return r.dir.explain(err)
+			return r.db.explain(err)
 		}
 	}
 	return err
+}
+
+// version changes whenever anybody committed since it was last asked. To ask is no
+// transaction.
+func (r *reader) version() (version int64, err error) {
+	err = r.do(context.Background(), func(c *conn) error {
+		row, err := c.first("PRAGMA data_version")
+		if err == nil {
+			version = row.int(0)
+		}
+		return err
+	})
+	return version, err
 }
 
 // snapshot is do for several statements.

@@ -45,7 +45,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	if err := e.adopt(s); err != nil {
 		return nil, errors.Join(err, s.drop())
 	}
-	err = e.writer.do(ctx, false, func(t *txn) error {
+	err = e.writer.do(ctx, func(t *txn) error {
 		if err := t.sweep(); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (s *Session) End(ctx context.Context, _ []*engine.Claim) error {
 		return nil
 	}
 	s.e.wait.wake() // its waiters hear of it at once
-	err := s.e.writer.do(ctx, false, func(t *txn) error { return t.reap(s.id) })
+	err := s.e.writer.do(ctx, func(t *txn) error { return t.reap(s.id) })
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (s *Session) End(ctx context.Context, _ []*engine.Claim) error {
 // Release ends the claim by its id. One with a term may outlive its session, so
 // it is looked for whether or not that lives.
 func (s *Session) Release(ctx context.Context, c *engine.Claim) (removed bool, err error) {
-	removed, err = transact(ctx, s.e.writer, false, func(t *txn) (bool, error) { return t.remove(s.id, c.Name, c.ID) })
+	removed, err = transact(ctx, s.e.writer, func(t *txn) (bool, error) { return t.remove(s.id, c.Name, c.ID) })
 	if err == nil && !removed {
 		err = s.check()
 	}
@@ -192,12 +192,12 @@ func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) err
 	if err := s.check(); err != nil {
 		return err
 	}
-	changed, err := transact(ctx, s.e.writer, false, func(t *txn) (int64, error) {
+	changed, err := transact(ctx, s.e.writer, func(t *txn) (int64, error) {
 		n, err := t.exec("UPDATE claims SET note = ? WHERE session IN (?, 0) AND id = ? AND name = ?", note, s.id, string(c.ID), c.Name)
 		if err != nil || n == 0 {
 			return n, err
 		}
-		return n, t.changed(lineTopic(c.Name))
+		return n, t.changed(c.Name)
 	})
 	if err == nil && changed == 0 {
 		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)

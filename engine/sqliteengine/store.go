@@ -31,7 +31,7 @@ const retention = time.Hour
 func (s store) Get(ctx context.Context, m, key string) (engine.Entry, error) {
 	var entry engine.Entry
 	found := false
-	err := s.bulk.single(ctx, func(c *conn) error {
+	err := s.maps.single(ctx, func(c *conn) error {
 		r, err := c.first("SELECT revision, value FROM entries WHERE map = (SELECT id FROM maps WHERE name = ?) AND key = ?", m, key)
 		if found = r != nil; found {
 			entry = engine.Entry{Key: key, Revision: engine.Revision(r.int(0)), Value: r.blob(1)}
@@ -46,7 +46,7 @@ func (s store) Get(ctx context.Context, m, key string) (engine.Entry, error) {
 
 // List is a whole map at one revision.
 func (s store) List(ctx context.Context, m string) (event engine.Event, err error) {
-	err = s.bulk.snapshot(ctx, func(c *conn) (err error) {
+	err = s.maps.snapshot(ctx, func(c *conn) (err error) {
 		event, err = readMap(c, m)
 		return err
 	})
@@ -79,7 +79,7 @@ func (s store) Commit(ctx context.Context, m string, tx engine.Tx) (engine.Revis
 			return 0, fmt.Errorf("%w: value of %d bytes, the longest is %d", engine.ErrInvalid, len(e.Value), maxValue)
 		}
 	}
-	a, err := transact(ctx, s.writer, true, func(t *txn) (committed, error) { return t.commit(m, tx) })
+	a, err := transact(ctx, s.commits, func(t *txn) (committed, error) { return t.commit(m, tx) })
 	if err != nil {
 		return 0, err
 	}
@@ -92,9 +92,9 @@ type committed struct {
 	err      error
 }
 
-// namedMap is a row of maps.
+// namedMap is a row of maps, and the store's revision.
 type namedMap struct {
-	id, revision, floor, logged, bytes, entries int64
+	store, id, revision, floor, logged, bytes, entries int64
 }
 
 func (t *txn) commit(name string, c engine.Tx) (committed, error) {
@@ -120,20 +120,19 @@ func (t *txn) commit(name string, c engine.Tx) (committed, error) {
 	return committed{revision: engine.Revision(m.revision)}, t.remember(name, c.ID, m.revision)
 }
 
-// openMap reads the map's row. One that is not there has id 0, and begins where
-// the store is: nothing happened to it before.
+// openMap reads the map's row, and where the store is. A map that is not there has
+// id 0, and begins there: nothing happened to it before.
 func (t *txn) openMap(name string) (namedMap, error) {
-	if err := t.load(); err != nil {
-		return namedMap{}, err
-	}
-	r, err := t.first("SELECT id, revision, floor, logged, bytes, entries FROM maps WHERE name = ?", name)
+	r, err := t.first(`SELECT meta.revision, meta.base, m.id, m.revision, m.floor, m.logged, m.bytes, m.entries
+		FROM meta LEFT JOIN maps m ON m.name = ?`, name)
 	if err != nil {
 		return namedMap{}, err
 	}
-	if r == nil {
-		return namedMap{revision: t.meta.revision, floor: t.meta.base}, nil
+	m := namedMap{store: r.int(0), id: r.int(2), revision: r.int(3), floor: r.int(4), logged: r.int(5), bytes: r.int(6), entries: r.int(7)}
+	if m.id == 0 {
+		m.revision, m.floor = m.store, r.int(1)
 	}
-	return namedMap{id: r.int(0), revision: r.int(1), floor: r.int(2), logged: r.int(3), bytes: r.int(4), entries: r.int(5)}, nil
+	return m, nil
 }
 
 // check says which condition does not hold; nil: all do.
@@ -182,9 +181,10 @@ func (t *txn) changes(m namedMap, puts []engine.Entry) (changes []engine.Entry, 
 
 // apply writes the changes at the next revision, logs them and has watchers told.
 func (t *txn) apply(name string, m *namedMap, changes []engine.Entry, added int64) error {
-	t.meta.revision++
-	t.meta.changed = true
-	m.revision = t.meta.revision
+	m.revision = m.store + 1
+	if _, err := t.exec("UPDATE meta SET revision = ?", m.revision); err != nil {
+		return err
+	}
 	m.entries += added
 	if m.id == 0 {
 		if err := t.createMap(name, m); err != nil {
@@ -206,10 +206,8 @@ func (t *txn) apply(name string, m *namedMap, changes []engine.Entry, added int6
 	}
 	_, err := t.exec("UPDATE maps SET revision = ?, floor = ?, logged = ?, bytes = ?, entries = ?, emptied = ? WHERE id = ?",
 		m.revision, m.floor, m.logged, m.bytes, m.entries, emptied, m.id)
-	if err != nil {
-		return err
-	}
-	return t.changed(mapTopic(name))
+	t.after = append(t.after, func() { t.e.tellMap(name) })
+	return err
 }
 
 // createMap makes the map's row, and pays for it by forgetting old ones. Those
@@ -271,8 +269,8 @@ func (t *txn) forgetMaps() error {
 		return err
 	}
 	n, err := t.exec("DELETE FROM maps WHERE emptied > 0 AND emptied <= ?", old)
-	if n > 0 {
-		t.meta.base = t.meta.revision
+	if err == nil && n > 0 {
+		_, err = t.exec("UPDATE meta SET base = revision")
 	}
 	return err
 }

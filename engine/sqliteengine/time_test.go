@@ -221,7 +221,7 @@ func TestEmptyMapIsForgottenAndItsWatcherResyncs(t *testing.T) {
 	commit("m", engine.Entry{Key: "k", Deleted: true})
 	clk.monoBy.Store(int64(61 * time.Minute))
 	commit("other", engine.Entry{Key: "k"})
-	inside(t, e, func(tx *txn) error {
+	insideStore(t, e, func(tx *txn) error {
 		row, err := tx.first("SELECT count(*) FROM maps WHERE name = 'm'")
 		if err == nil && row.int(0) != 0 {
 			t.Error("the empty map is still there after an hour")

@@ -1,15 +1,24 @@
 package sqliteengine
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
 
-// A power cut takes back what was committed without waiting for the disk: the
-// directory is as it was some grants ago, and the boot is another one.
+// A power cut takes back what was not synced: lines.db is as it was some grants
+// ago, or anything else, and the boot is another one.
 func TestPowerCutBringsNoTokenBack(t *testing.T) {
+	for what, leave := range afterACut {
+		t.Run(what, func(t *testing.T) { cutPower(t, leave) })
+	}
+	t.Run("it is as it was", func(t *testing.T) {
+		cutPower(t, nil)
+	})
+}
+
+// cutPower leaves what was durable; nil: and lines.db as it was before the grants.
+func cutPower(t *testing.T, leave func(t *testing.T, lines string)) {
 	dir, cut := t.TempDir(), t.TempDir()
 	clk := new(steppedClock)
 	halfPast := time.Now().Truncate(time.Hour).Add(30 * time.Minute)
@@ -17,12 +26,11 @@ func TestPowerCutBringsNoTokenBack(t *testing.T) {
 	if err := open(t, dir, withClock(clk)).Close(); err != nil { // what is durable
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "lockstep.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(cut, "lockstep.db"), b, 0o600); err != nil {
-		t.Fatal(err)
+	copyFile(t, filepath.Join(dir, storeName), filepath.Join(cut, storeName))
+	if lines := filepath.Join(cut, linesName); leave == nil {
+		copyFile(t, filepath.Join(dir, linesName), lines)
+	} else {
+		leave(t, lines)
 	}
 	e := open(t, dir, withClock(clk))
 	s := begin(t, e, long)

@@ -7,23 +7,25 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// txn is a transaction under way.
+// txn is a transaction under way, in the database of its writer.
 type txn struct {
 	*conn
-	e      *Engine
-	now    int64
+	e     *Engine
+	now   int64
+	after []func() // what to do after the commit, before anybody is answered
+
+	// What follows is of lines.db.
 	meta   meta
 	known  bool // meta was read
 	alive  map[int64]bool
 	rings  map[int64]struct{} // bells to ring after the commit
-	after  []func()           // what to do after the commit, before anybody is answered
 	settle []string           // lines to look at before the job is done
 }
 
 // meta is the part of the one row of table meta that transactions change.
 type meta struct {
-	token, revision, base, watched int64
-	changed                        bool
+	token, watched int64
+	changed        bool
 }
 
 // load reads the meta row, where no statement before has brought it along.
@@ -31,7 +33,7 @@ func (t *txn) load() error {
 	if t.known {
 		return nil
 	}
-	r, err := t.first("SELECT token, revision, base, watched FROM meta")
+	r, err := t.first("SELECT token, watched FROM meta")
 	if err == nil {
 		t.know(r)
 	}
@@ -43,7 +45,7 @@ func (t *txn) know(r row) {
 	if t.known {
 		return
 	}
-	t.meta, t.known = meta{token: r.int(0), revision: r.int(1), base: r.int(2), watched: r.int(3)}, true
+	t.meta, t.known = meta{token: r.int(0), watched: r.int(1)}, true
 }
 
 // finish writes meta back.
@@ -51,8 +53,7 @@ func (t *txn) finish() error {
 	if !t.meta.changed {
 		return nil
 	}
-	_, err := t.exec("UPDATE meta SET token = ?, revision = ?, base = ?, watched = ?",
-		t.meta.token, t.meta.revision, t.meta.base, t.meta.watched)
+	_, err := t.exec("UPDATE meta SET token = ?, watched = ?", t.meta.token, t.meta.watched)
 	return err
 }
 
@@ -67,12 +68,12 @@ func (t *txn) ring(bell int64) {
 	t.rings[bell] = struct{}{}
 }
 
-// changed has everybody told who watches the topic.
-func (t *txn) changed(topic string) error {
+// changed has everybody told who watches the line.
+func (t *txn) changed(name string) error {
 	if err := t.load(); err != nil || t.meta.watched == 0 {
 		return err
 	}
-	for r, err := range t.query("SELECT bell FROM watchers WHERE topic = ?", topic) {
+	for r, err := range t.query("SELECT bell FROM watchers WHERE topic = ?", lineTopic(name)) {
 		if err != nil {
 			return err
 		}
@@ -86,11 +87,7 @@ var errUnknown = errors.New("the outcome of the commit is unknown")
 
 // transact is one transaction: all of the jobs, or nothing and an error.
 func (w *writer) transact(jobs []*job) (*txn, error) {
-	durable := false
-	for _, j := range jobs {
-		durable = durable || j.durable
-	}
-	c, err := w.begin(durable)
+	c, err := w.begin()
 	if err != nil {
 		return nil, w.fail(c, err)
 	}
@@ -117,9 +114,9 @@ func (w *writer) transact(jobs []*job) (*txn, error) {
 // begin opens the transaction, and waits while SQLite says busy. Inside the gate
 // nobody else writes: it is somebody who recovers a dead process's log, or the
 // last one's farewell, for a moment.
-func (w *writer) begin(durable bool) (*conn, error) {
+func (w *writer) begin() (*conn, error) {
 	for {
-		c, err := w.use(durable)
+		c, err := w.use()
 		if err == nil {
 			_, err = c.exec("BEGIN IMMEDIATE")
 		}
@@ -134,28 +131,17 @@ func (w *writer) begin(durable bool) (*conn, error) {
 	}
 }
 
-// use is the connection, opened anew after a failure, with commits that wait for
-// the disk or not. A durable one makes durable what came before it, too.
-func (w *writer) use(durable bool) (*conn, error) {
-	if w.conn == nil {
-		c, err := openWriting(w.e.dir)
-		if err != nil {
-			return nil, err
-		}
-		w.conn, w.durable = c, true
-	}
-	if w.durable == durable {
+// use is the connection, opened anew after a failure.
+func (w *writer) use() (*conn, error) {
+	if w.conn != nil {
 		return w.conn, nil
 	}
-	level := "NORMAL"
-	if durable {
-		level = "FULL"
+	c, err := w.db.openWriting(false)
+	if err != nil {
+		return nil, err
 	}
-	if err := w.conn.pragma("synchronous=" + level); err != nil {
-		return w.conn, err
-	}
-	w.durable = durable
-	return w.conn, nil
+	w.conn = c
+	return c, nil
 }
 
 // fail undoes a transaction. A connection that met an error is not used again:
@@ -168,7 +154,7 @@ func (w *writer) fail(c *conn, err error) error {
 	if errors.Is(err, errStopped) {
 		return engine.ErrClosed
 	}
-	return w.e.dir.explain(err)
+	return w.db.explain(err)
 }
 
 // failCommit is fail for a COMMIT: only a full disk is certain not to have

@@ -43,7 +43,8 @@ type waitRoom struct {
 
 	// What follows belongs to the goroutine.
 	heads   map[string]inTheWay
-	version int64        // of the database, at the last look
+	version int64        // of lines.db, at the last look
+	stored  int64        // of lockstep.db, at the last look
 	reaping <-chan error // a transaction under way, nil: none
 }
 

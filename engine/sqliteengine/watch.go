@@ -55,7 +55,7 @@ func (s store) Watch(ctx context.Context, m string, after engine.Revision) iter.
 // since is the next commits after a revision, or the whole map where the log
 // does not reach back so far, or the map not forward.
 func (s store) since(ctx context.Context, m string, after engine.Revision) (events []engine.Event, err error) {
-	err = s.bulk.snapshot(ctx, func(c *conn) error {
+	err = s.maps.snapshot(ctx, func(c *conn) error {
 		r, err := c.first("SELECT m.id, m.revision, m.floor, meta.revision, meta.base FROM meta LEFT JOIN maps m ON m.name = ?", m)
 		if err != nil {
 			return err

@@ -8,8 +8,12 @@ import (
 )
 
 // A watch is somebody here who wants to know when a line or a map changes. Its
-// topic stands in the database with this engine's bell, so that whoever changes
-// it rings. Watches look for themselves when told: a ring says nothing but that.
+// topic stands in lines.db with this engine's bell, so that whoever changes it
+// rings. Watches look for themselves when told: a ring says nothing but that.
+//
+// Whoever changes a line reads its watchers in the same transaction. Whoever
+// commits to a map does it after the commit (tellMap), and whoever watches a map
+// reads it after the registration: one of the two sees the other.
 type watch struct {
 	room  *waitRoom
 	topic string
@@ -26,7 +30,7 @@ func (w *waitRoom) watch(ctx context.Context, topic string) (*watch, error) {
 		return nil, err
 	}
 	w.wake() // so that its pauses begin
-	err := w.e.writer.do(ctx, false, func(t *txn) error {
+	err := w.e.writer.do(ctx, func(t *txn) error {
 		n, err := t.exec("INSERT OR IGNORE INTO watchers (topic, bell) VALUES (?, ?)", topic, w.e.bell)
 		if err != nil || n == 0 {
 			return err
@@ -77,6 +81,26 @@ func (w *waitRoom) forget(me *watch) <-chan error {
 	})
 }
 
+// tellMap rings those who watch a map, after a commit to it. One that is not told
+// looks by itself.
+func (e *Engine) tellMap(name string) {
+	bells := make(map[int64]struct{})
+	err := e.quick.single(context.Background(), func(c *conn) error {
+		clear(bells)
+		for r, err := range c.query("SELECT bell FROM watchers WHERE topic = ?", mapTopic(name)) {
+			if err != nil {
+				return err
+			}
+			bells[r.int(0)] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		e.log.Warn("lockstep: cannot tell who watches a map; they will look by themselves", "error", err)
+	}
+	e.ring(bells)
+}
+
 // unwatchAll forgets what the engine with this bell watched.
 func (t *txn) unwatchAll(bell int64) error {
 	n, err := t.exec("DELETE FROM watchers WHERE bell = ?", bell)
@@ -93,6 +117,13 @@ func (t *txn) addWatched(n int64) error {
 	t.meta.watched += n
 	t.meta.changed = true
 	return nil
+}
+
+// watched says whether anybody watches.
+func (w *waitRoom) watched() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.watches) > 0
 }
 
 // tellWatches has every watch look. That is one cheap read each; the core has

@@ -10,7 +10,8 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// writer is all that writes for an engine, one transaction at a time. Jobs that
+// writer is all that writes to one database for an engine, one transaction at a
+// time. Jobs that
 // queue up while it is busy share its goroutine's next transaction. A caller that
 // leaves early takes back a job that has not begun; one that has begun runs to
 // its end, so the connection is never left in the middle of something, and the
@@ -18,16 +19,16 @@ import (
 //
 // A lease's job that meets nobody, neither here nor at the gate, is run by its
 // caller itself: two changes of goroutine cost as much as its statements. Such a
-// transaction waits for the page cache, and every 4 MB of log for a checkpoint:
-// the caller's context is looked at before it and after it. What waits for the
-// disk each time is the goroutine's.
+// transaction waits for nothing but the page cache: the caller's context is looked
+// at before it and after it. What waits for the disk each time is the goroutine's.
 type writer struct {
-	e    *Engine
-	turn chan struct{} // holds one: whoever has it may use what follows
+	e     *Engine
+	db    database
+	waits bool          // its commits wait for the disk
+	turn  chan struct{} // holds one: whoever has it may use what follows
 
-	gate    gate
-	conn    *conn // nil after a failure
-	durable bool  // its commits wait for the disk
+	gate gate
+	conn *conn // nil after a failure
 
 	mu     sync.Mutex
 	queue  []*job
@@ -45,10 +46,9 @@ const maxBatch = 64
 // job is one caller's part of a transaction. run leaves its answer in variables
 // of the caller; an error means that it failed, and undoes the transaction.
 type job struct {
-	run     func(*txn) error
-	durable bool
-	state   atomic.Int32 // jobQueued … jobLeft
-	done    chan error   // holds one
+	run   func(*txn) error
+	state atomic.Int32 // jobQueued … jobLeft
+	done  chan error   // holds one
 }
 
 const (
@@ -57,21 +57,20 @@ const (
 	jobLeft
 )
 
-// newWriter takes the gate's file and a connection whose commits are durable.
-func newWriter(e *Engine, g gate, c *conn) *writer {
-	w := &writer{e: e, gate: g, conn: c, durable: true, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+func newWriter(e *Engine, db database, waits bool, g gate, c *conn) *writer {
+	w := &writer{e: e, db: db, waits: waits, gate: g, conn: c, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	w.turn <- struct{}{}
 	w.done.Go(w.loop)
 	return w
 }
 
 // do runs a job in a transaction and waits for its end, or ctx's.
-func (w *writer) do(ctx context.Context, durable bool, run func(*txn) error) error {
+func (w *writer) do(ctx context.Context, run func(*txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{run: run, durable: durable, done: make(chan error, 1)}
-	if !durable && w.runHere(j) {
+	j := &job{run: run, done: make(chan error, 1)}
+	if !w.waits && w.runHere(j) {
 		return <-j.done
 	}
 	if !w.submit(j) {
@@ -109,9 +108,9 @@ func (w *writer) runHere(j *job) bool {
 
 // transact is do for a job with an answer. Whoever left early gets none: the
 // job may still be writing it.
-func transact[T any](ctx context.Context, w *writer, durable bool, run func(*txn) (T, error)) (T, error) {
+func transact[T any](ctx context.Context, w *writer, run func(*txn) (T, error)) (T, error) {
 	var answer, none T
-	err := w.do(ctx, durable, func(t *txn) (err error) {
+	err := w.do(ctx, func(t *txn) (err error) {
 		answer, err = run(t)
 		return err
 	})
