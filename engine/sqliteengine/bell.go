@@ -1,34 +1,27 @@
 package sqliteengine
 
 import (
-	"encoding/binary"
 	"errors"
 	"io/fs"
-	"os"
 	"sync"
-
-	"github.com/fsnotify/fsnotify"
 )
 
-// A bell is a file of an open engine. Whoever lets one of its waiters in writes
-// into it after the commit, and the kernel tells. One bell for the directory
-// would wake every waiter. An event on the database's log would come before
-// what it tells of can be read.
+// A bell is a file of an open engine, locked while that is open. Whoever lets one
+// of its waiters in rings it after the commit, and the kernel tells. One bell for
+// the directory would wake every waiter. An event on the database's log would
+// come before what it tells of can be read.
+//
+// What it is depends on the system: newBell, listen and openRope are there.
 
 // ring rings bells after a commit. One that is not heard, or not there, is no
 // error: its engine looks by itself, if it lives (wait.go).
 func (e *Engine) ring(bells map[int64]struct{}) {
-	if len(bells) == 0 {
-		return
-	}
-	var now [8]byte
-	binary.LittleEndian.PutUint64(now[:], uint64(e.clock.mono()))
 	for bell := range bells {
 		if bell == e.bell {
-			e.wait.ring()
+			e.wait.ringHere()
 			continue
 		}
-		if err := e.ropes.pull(bell, now[:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := e.ropes.pull(bell); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("lockstep: cannot wake a waiter; it will look by itself", "error", err)
 		}
 	}
@@ -39,28 +32,27 @@ func (e *Engine) ring(bells map[int64]struct{}) {
 type ropes struct {
 	dir  dir
 	mu   sync.Mutex
-	open map[int64]*os.File
+	open map[int64]rope
 }
 
 // maxRopes bounds the descriptors; where more bells are rung, all are let go.
 const maxRopes = 32
 
-func (r *ropes) pull(bell int64, b []byte) error {
+func (r *ropes) pull(bell int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.open[bell]
-	if f == nil {
+	to, open := r.open[bell]
+	if !open {
 		if len(r.open) >= maxRopes {
 			r.closeAll()
 		}
 		var err error
-		if f, err = os.OpenFile(r.dir.bell(bell), os.O_WRONLY, 0); err != nil {
+		if to, err = openRope(r.dir.bell(bell)); err != nil {
 			return err
 		}
-		r.open[bell] = f
+		r.open[bell] = to
 	}
-	_, err := f.WriteAt(b, 0)
-	return err
+	return to.pull()
 }
 
 func (r *ropes) letGo() {
@@ -70,92 +62,8 @@ func (r *ropes) letGo() {
 }
 
 func (r *ropes) closeAll() {
-	for bell, f := range r.open {
-		_ = f.Close() // nothing was left to be written
+	for bell, to := range r.open {
+		to.letGo()
 		delete(r.open, bell)
-	}
-}
-
-// ears listens to the bells of all engines of this process: a user may have only
-// so many watchers of files (128 on many systems), so a process takes one.
-var ears struct {
-	sync.Mutex
-	watcher *fsnotify.Watcher
-	bells   map[string]func()
-	heard   chan struct{} // closed when the watcher's loop has ended
-}
-
-// listen has rung called whenever the bell is, until stop. rung must not block.
-func listen(bell string, rung func()) (stop func(), err error) {
-	ears.Lock()
-	defer ears.Unlock()
-	if ears.watcher == nil {
-		w, err := fsnotify.NewWatcher()
-		if err != nil {
-			return nil, err
-		}
-		ears.watcher, ears.bells, ears.heard = w, make(map[string]func()), make(chan struct{})
-		go hear(w, ears.heard)
-	}
-	ears.bells[bell] = rung
-	if err := ears.watcher.Add(bell); err != nil {
-		unlisten(bell)
-		return nil, err
-	}
-	return func() {
-		ears.Lock()
-		_ = ears.watcher.Remove(bell) // may be gone with its file
-		heard := unlisten(bell)
-		ears.Unlock()
-		<-heard
-	}, nil
-}
-
-// alreadyHeard is what there is to wait for while other bells are listened to.
-var alreadyHeard = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// unlisten forgets a bell, and with the last one the watcher. The caller waits
-// for its loop without ears' lock, which the loop takes.
-func unlisten(bell string) (heard <-chan struct{}) {
-	delete(ears.bells, bell)
-	if len(ears.bells) > 0 {
-		return alreadyHeard
-	}
-	_ = ears.watcher.Close()
-	ears.watcher = nil
-	return ears.heard
-}
-
-func hear(w *fsnotify.Watcher, heard chan<- struct{}) {
-	defer close(heard)
-	events, errs := w.Events, w.Errors
-	for events != nil || errs != nil {
-		select {
-		case event, ok := <-events:
-			if !ok {
-				events = nil
-				continue
-			}
-			ears.Lock()
-			rung := ears.bells[event.Name]
-			ears.Unlock()
-			if rung != nil {
-				rung()
-			}
-		case _, ok := <-errs:
-			if !ok {
-				errs = nil
-				continue
-			}
-			ringAll() // events were lost
-		}
-	}
-}
-
-func ringAll() {
-	ears.Lock()
-	defer ears.Unlock()
-	for _, rung := range ears.bells {
-		rung()
 	}
 }

@@ -126,11 +126,11 @@ func (e *Engine) open(ctx context.Context, boot string) (err error) {
 		return err
 	}
 	e.bell = newID()
-	e.bellFile, err = keep(e.dir.newLockedFile(e.dir.bell(e.bell), make([]byte, 8)))
+	e.bellFile, err = keep(e.dir.newBell(e.bell))
 	if err != nil {
 		return errors.Join(err, p.close())
 	}
-	e.ropes = ropes{dir: e.dir, open: make(map[int64]*os.File)}
+	e.ropes = ropes{dir: e.dir, open: make(map[int64]rope)}
 	e.quick, e.bulk = newReader(e.dir.lines(), &e.reads), newReader(e.dir.lines(), &e.reads)
 	e.maps, e.news = newReader(e.dir.store(), &e.reads), newReader(e.dir.store(), &e.reads)
 	e.writer = newWriter(e, e.dir.lines(), false, lines, p.lines)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
 
 // waitRoom is where the waiters of an engine sit: claims in line, and watchers
-// of lines and maps. Its one goroutine starts with the first of them. It sleeps
-// until this engine's bell rings, and then looks once for all.
+// of lines and maps. Who hears this engine's bell looks once for all of them, and
+// answers. With the first of them a goroutine starts that does the rest.
 //
 // Bells get lost: whoever should ring is killed between its commit and the bell,
 // the kernel has no watches left. And nobody rings for the dead. So while there
@@ -26,11 +25,10 @@ import (
 //
 // All of them are jittered: engines that started together drift apart.
 type waitRoom struct {
-	e    *Engine
-	naps naps
-	rung chan struct{} // holds one
-
-	heard atomic.Bool // it was the bell: watches want to know as well
+	e      *Engine
+	naps   naps
+	wanted chan struct{} // holds one: somebody wants a look
+	looked chan struct{} // holds one: there was one, and pauses have changed
 
 	mu      sync.Mutex
 	claims  map[*waiting]struct{}
@@ -41,7 +39,8 @@ type waitRoom struct {
 	done    sync.WaitGroup
 	deaf    func()
 
-	// What follows belongs to the goroutine.
+	// looking comes before mu, and guards what a look leaves.
+	looking sync.Mutex
 	heads   map[string]inTheWay
 	version int64        // of lines.db, at the last look
 	stored  int64        // of lockstep.db, at the last look
@@ -70,22 +69,34 @@ type inTheWay struct {
 
 func newWaitRoom(e *Engine, n naps) *waitRoom {
 	return &waitRoom{
-		e: e, naps: n, rung: make(chan struct{}, 1), stop: make(chan struct{}),
+		e: e, naps: n, stop: make(chan struct{}), wanted: make(chan struct{}, 1), looked: make(chan struct{}, 1),
 		claims: make(map[*waiting]struct{}), watches: make(map[*watch]struct{}),
 		heads: make(map[string]inTheWay),
 	}
 }
 
-// ring is what the bell does.
+// ring is what the bell does, from another process. Whoever hears it looks, as
+// each goroutine on the way makes a hand-off longer.
 func (w *waitRoom) ring() {
-	w.heard.Store(true)
+	w.looking.Lock()
+	w.look()
+	w.looking.Unlock()
+	w.tellWatches()
+	poke(w.looked)
+}
+
+// ringHere is ring for those who have other things to do.
+func (w *waitRoom) ringHere() {
+	w.tellWatches()
 	w.wake()
 }
 
 // wake has the goroutine look after waiters soon.
-func (w *waitRoom) wake() {
+func (w *waitRoom) wake() { poke(w.wanted) }
+
+func poke(c chan<- struct{}) {
 	select {
-	case w.rung <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -103,7 +114,7 @@ func (w *waitRoom) start(join func()) error {
 		return nil
 	}
 	w.started = true
-	deaf, err := listen(w.e.dir.bell(w.e.bell), w.ring)
+	deaf, err := listen(w.e.bellFile, w)
 	if err != nil {
 		w.e.log.Warn("lockstep: cannot watch files, so hand-overs take up to a second", "error", err)
 		deaf = func() {}
@@ -159,36 +170,44 @@ func (w *waitRoom) loop() {
 	defer timer.Stop()
 	due := w.dueAfter(time.Now())
 	for {
-		fired := false
+		want, fired := false, false
 		select {
 		case <-w.stop:
 			return
-		case <-w.rung:
-			w.look()
-			if w.heard.Swap(false) {
-				w.tellWatches()
-			}
+		case <-w.wanted:
+			want = true
+		case <-w.looked:
 		case <-timer.C:
 			fired = true
 		}
-		now := time.Now()
-		next := w.dueAfter(now)
-		if fired || now.After(due.probe) {
-			due.probe = next.probe
-			w.probe()
-		}
-		if now.After(due.look) {
-			due.look = next.look
-			w.lookIfChanged()
-		}
-		if now.After(due.sweep) {
-			due.sweep = next.sweep
-			w.sweep()
-		}
-		if pause, ok := w.pause(due); ok {
+		if pause, ok := w.lookAround(&due, want, fired); ok {
 			timer.Reset(pause)
 		}
 	}
+}
+
+// lookAround does what is wanted and what is due, and says when to come back.
+func (w *waitRoom) lookAround(due *due, want, fired bool) (pause time.Duration, ok bool) {
+	w.looking.Lock()
+	defer w.looking.Unlock()
+	if want {
+		w.look()
+	}
+	now := time.Now()
+	next := w.dueAfter(now)
+	if fired || now.After(due.probe) {
+		due.probe = next.probe
+		w.probe()
+	}
+	if now.After(due.look) {
+		due.look = next.look
+		w.lookIfChanged()
+	}
+	if now.After(due.sweep) {
+		due.sweep = next.sweep
+		w.sweep()
+	}
+	return w.pause(*due)
 }
 
 // due is when what comes next.

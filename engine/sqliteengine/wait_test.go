@@ -110,6 +110,7 @@ func TestBellsThatNeverStopKeepNobodyFromLooking(t *testing.T) {
 			}
 			return
 		case <-time.After(time.Millisecond):
+			e.wait.ringHere()
 			e.wait.ring()
 		}
 	}
