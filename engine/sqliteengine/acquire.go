@@ -11,14 +11,14 @@ import (
 
 // Acquire is one transaction where the name is free. Otherwise the claim is in
 // line after it, and whoever makes room grants it and rings.
-func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (engine.Grant, error) {
+func (s *Session) Acquire(ctx context.Context, c *engine.Claim, _ bool) (engine.Grant, error) {
 	if err := c.Check(); err != nil {
 		return engine.Grant{}, err
 	}
 	if err := s.check(); err != nil {
 		return engine.Grant{}, err
 	}
-	e, err := s.enter(ctx, c, again)
+	e, err := s.enter(ctx, c)
 	if err == nil && e.waits() {
 		e, err = s.e.wait.await(ctx, s, c)
 	}
@@ -30,11 +30,11 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (eng
 
 // enter runs the transaction. While it is under way a renewal must not take the
 // claim for lost, and not right after it either: its list may be older.
-func (s *Session) enter(ctx context.Context, c *engine.Claim, again bool) (e entered, err error) {
+func (s *Session) enter(ctx context.Context, c *engine.Claim) (e entered, err error) {
 	s.mu.Lock()
 	s.entering[c.ID]++
 	s.mu.Unlock()
-	e, err = transact(ctx, s.e.writer, func(t *txn) (entered, error) { return t.enter(s, c, again) })
+	e, err = transact(ctx, s.e.writer, func(t *txn) (entered, error) { return t.enter(s, c) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.entering[c.ID]--; s.entering[c.ID] == 0 {
@@ -79,7 +79,7 @@ func (t *txn) pass(session int64, c *engine.Claim, to engine.ClaimID) (bool, err
 	if err != nil {
 		return false, err
 	}
-	giver, err := t.first("SELECT seq, token FROM claims WHERE session IN (?, 0) AND id = ? AND name = ?", session, string(c.ID), c.Name)
+	giver, err := t.first("SELECT seq, token FROM claims WHERE name = ? AND id = ? AND session IN (?, 0)", c.Name, string(c.ID), session)
 	if err != nil || heir == nil || giver == nil {
 		// A repeat after success finds its work done.
 		return heir != nil && heir.int(1) > 0, err

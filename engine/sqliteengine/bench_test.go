@@ -90,6 +90,39 @@ func BenchmarkHandOff(b *testing.B) {
 	report(b, "hand-off", took)
 }
 
+// BenchmarkTurn is what a turn costs two engines, step by step and without the
+// waking: a claim enters a held line, the holder lets go, the claim's owner looks.
+func BenchmarkTurn(b *testing.B) {
+	dir := b.TempDir()
+	x, y := begin(b, open(b, dir), long), begin(b, open(b, dir), long)
+	held := mutex("n")
+	acquire(b, x, held)
+	var enter, let, look []time.Duration
+	for b.Loop() {
+		c := mutex("n")
+		c.Note = []byte("a note as long as the core's default is")
+		began := time.Now()
+		if e, err := y.enter(b.Context(), c); err != nil || !e.waits() {
+			b.Fatal(e, err)
+		}
+		entered := time.Now()
+		release(b, x, held)
+		released := time.Now()
+		err := y.e.quick.single(b.Context(), func(conn *conn) error {
+			_, err := lookFor(conn, &waiting{s: y, c: c})
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		enter, let, look = append(enter, entered.Sub(began)), append(let, released.Sub(entered)), append(look, time.Since(released))
+		x, y, held = y, x, c
+	}
+	report(b, "enter", enter)
+	report(b, "release", let)
+	report(b, "look", look)
+}
+
 // BenchmarkContention is 16 goroutines of 4 engines that take turns on one name.
 func BenchmarkContention(b *testing.B) {
 	const engines, each = 4, 4

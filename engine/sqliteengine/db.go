@@ -156,11 +156,11 @@ func belongs(c *conn, db database, token int64) (bool, error) {
 	if err != nil || version == 0 {
 		return false, err
 	}
-	meta, err := c.first("SELECT token FROM meta")
-	if meta == nil || err != nil {
+	own, err := c.first("SELECT token FROM claims WHERE name = ''")
+	if own == nil || err != nil {
 		return false, err
 	}
-	return meta.int(0)>>epochShift == token>>epochShift, nil
+	return own.int(0)>>epochShift == token>>epochShift, nil
 }
 
 // beAlone refuses to change a directory under those who have it open.
@@ -228,7 +228,9 @@ func (p *preparation) makeLines(is recorded, token int64) (err error) {
 		if err := p.lines.script(db.schema); err != nil {
 			return err
 		}
-		if _, err := p.lines.exec("INSERT INTO meta (one, token, watched) VALUES (1, ?, 0)", token); err != nil {
+		_, err := p.lines.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, bell, token, since, term, ends)
+			VALUES ('', 0, '', 0, 0, 0, -1, 0, ?, 0, 0, 0)`, token)
+		if err != nil {
 			return err
 		}
 		if inherits {

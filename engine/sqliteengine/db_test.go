@@ -138,9 +138,9 @@ func TestLinesThatWereNotRecordedAreMadeAnew(t *testing.T) {
 	for what, leave := range map[string]func(d dir){
 		"removed":  func(d dir) { _ = d.lines().remove() },
 		"half":     func(d dir) { _ = d.lines().remove(); writeFile(t, d.lines().path, nil) },
-		"no row":   func(d dir) { change(t, d.lines(), "DELETE FROM meta") },
-		"of other": func(d dir) { change(t, d.lines(), "UPDATE meta SET token = token + (1 << 40)") },
-		"older":    func(d dir) { change(t, d.lines(), "UPDATE meta SET token = token - (1 << 40)") },
+		"no row":   func(d dir) { change(t, d.lines(), "DELETE FROM claims WHERE name = ''") },
+		"of other": func(d dir) { change(t, d.lines(), "UPDATE claims SET token = token + (1 << 40) WHERE name = ''") },
+		"older":    func(d dir) { change(t, d.lines(), "UPDATE claims SET token = token - (1 << 40) WHERE name = ''") },
 	} {
 		d, last := closed(t)
 		leave(d)

@@ -1,7 +1,6 @@
 package sqliteengine
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -17,10 +16,9 @@ type entered struct {
 
 func (e entered) waits() bool { return e.token == 0 && e.err == nil }
 
-// enter finds the claim by its id, or puts it at the end of the line. Without a
-// doubt (again) a free name is tried first: that is the common case, and a claim
-// that is in line after all is met when it is written.
-func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
+// enter finds the claim by its id, or puts it at the end of the line: the same
+// Acquire may come twice.
+func (t *txn) enter(s *Session, c *engine.Claim) (entered, error) {
 	lives, err := t.lives(s.id)
 	if err != nil {
 		return entered{}, err
@@ -29,7 +27,7 @@ func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 	if err != nil {
 		return entered{}, err
 	}
-	if again || !l.takes(c) {
+	if l.claims > 0 {
 		if e, found, err := t.find(s.id, c); err != nil || found {
 			return e, err
 		}
@@ -43,9 +41,9 @@ func (t *txn) enter(s *Session, c *engine.Claim, again bool) (entered, error) {
 	return t.enterHeld(s, c, l)
 }
 
-// lives says whether the session has a row, and brings the meta row along.
+// lives says whether the session has a row, and brings lines.db's own row along.
 func (t *txn) lives(session int64) (bool, error) {
-	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, watched FROM meta", session)
+	r, err := t.first("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?), token, shares FROM claims WHERE name = '' AND seq = 0", session)
 	if err != nil {
 		return false, err
 	}
@@ -77,8 +75,8 @@ func (t *txn) enterHeld(s *Session, c *engine.Claim, l lineState) (entered, erro
 // find is the claim where it is in line, waiting or granted. With a term it may
 // belong to nobody by now.
 func (t *txn) find(session int64, c *engine.Claim) (entered, bool, error) {
-	r, err := t.first("SELECT token, ends FROM claims WHERE session IN (?, 0) AND id = ? AND name = ? AND (ends = 0 OR ends > ?)",
-		session, string(c.ID), c.Name, t.now)
+	r, err := t.first("SELECT token, ends FROM claims WHERE name = ? AND id = ? AND session IN (?, 0) AND (ends = 0 OR ends > ?)",
+		c.Name, string(c.ID), session, t.now)
 	if r == nil || err != nil {
 		return entered{}, false, err
 	}
@@ -98,18 +96,11 @@ func (t *txn) insert(s *Session, c *engine.Claim, seq int64, granted bool) (ente
 			session, e.ends = 0, t.now+int64(c.Term)
 		}
 	}
-	n, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, bell, token, since, term, ends, note)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, id) DO NOTHING`,
+	_, err := t.exec(`INSERT INTO claims (name, seq, id, kind, shares, lim, session, bell, token, since, term, ends, note)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.Name, seq, string(c.ID), int64(c.Kind), int64(c.Shares), int64(c.Limit), session, s.e.bell, e.token, t.now, int64(c.Term), e.ends, c.Note)
 	if err != nil {
 		return entered{}, err
-	}
-	if n == 0 { // the same Acquire once more
-		e, found, err := t.find(s.id, c)
-		if err == nil && !found {
-			e.err = fmt.Errorf("%w: claim %s is in another line", engine.ErrInvalid, c.ID)
-		}
-		return e, err
 	}
 	return e, t.changed(c.Name)
 }

@@ -1,6 +1,8 @@
 package sqliteengine
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,11 +27,21 @@ func (d dir) openLock() string  { return filepath.Join(string(d), "open") }
 func (d dir) sessions() string  { return filepath.Join(string(d), "sessions") }
 func (d dir) bells() string     { return filepath.Join(string(d), "bells") }
 
-func (d dir) session(id int64) string { return filepath.Join(d.sessions(), fileName(id)) }
-func (d dir) bell(id int64) string    { return filepath.Join(d.bells(), fileName(id)) }
+// These are asked for in every hand-off; filepath.Join takes as long as a read.
+func (d dir) session(id int64) string { return string(d) + sessionsPrefix + fileName(id) }
+func (d dir) bell(id int64) string    { return string(d) + bellsPrefix + fileName(id) }
+
+const (
+	sessionsPrefix = string(filepath.Separator) + "sessions" + string(filepath.Separator)
+	bellsPrefix    = string(filepath.Separator) + "bells" + string(filepath.Separator)
+)
 
 // fileName and parseFileName are one another's inverse: 16 digits, base 16.
-func fileName(id int64) string { return fmt.Sprintf("%016x", uint64(id)) }
+func fileName(id int64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(id))
+	return hex.EncodeToString(b[:])
+}
 
 func parseFileName(name string) (id int64, ok bool) {
 	if len(name) != 16 {

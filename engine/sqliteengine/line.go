@@ -42,7 +42,7 @@ func (l lineState) agrees(c *engine.Claim) bool {
 
 // remove takes a claim out of its line by its id, if it is there.
 func (t *txn) remove(session int64, name string, id engine.ClaimID) (bool, error) {
-	n, err := t.exec("DELETE FROM claims WHERE session IN (?, 0) AND id = ? AND name = ?", session, string(id), name)
+	n, err := t.exec("DELETE FROM claims WHERE name = ? AND id = ? AND session IN (?, 0)", name, string(id), session)
 	if n > 0 {
 		t.settle = append(t.settle, name)
 	}

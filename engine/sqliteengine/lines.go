@@ -101,7 +101,7 @@ func (e *Engine) Names(ctx context.Context, prefix string) iter.Seq2[string, err
 // claims fill a page is looked at as a whole: pages end between names.
 func (e *Engine) namesPage(c *conn, prefix, from string, alive func(int64) bool) (page []string, next string, more bool, err error) {
 	now, n, last := e.clock.mono(), 0, ""
-	for r, err := range c.query("SELECT name, session, ends FROM claims WHERE name >= ? ORDER BY name, seq", from) {
+	for r, err := range c.query("SELECT name, session, ends FROM claims WHERE name >= ? AND name > '' ORDER BY name, seq", from) {
 		if err != nil {
 			return nil, "", false, err
 		}

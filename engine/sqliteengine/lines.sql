@@ -2,14 +2,6 @@
 -- is never synced, and made anew rather than believed (db.go). Times are
 -- nanoseconds of the clock in clock.go.
 
--- One row. token's high part is the epoch (token.go), which lockstep.db's meta
--- row must agree with; watched is the number of rows in watchers.
-CREATE TABLE meta (
-    one     INTEGER PRIMARY KEY CHECK (one = 1),
-    token   INTEGER NOT NULL,
-    watched INTEGER NOT NULL
-);
-
 -- A session lives while it has a row, its file is locked and its deadline, in
 -- that file, has not passed.
 CREATE TABLE sessions (
@@ -20,6 +12,12 @@ CREATE TABLE sessions (
 -- token 0: waits. session 0: granted for a term, belongs to nobody; ends says
 -- until when. bell is the session's: who makes room reads no other page for it.
 -- The note is last: a line is read without it.
+--
+-- The row of the empty name, which no line has, is no claim: its token is the
+-- last one given (the high part is the epoch, token.go), its shares the number of
+-- rows in watchers. It is here, and there is no index, because what a page costs
+-- is most of what a grant costs: as long as the table is one page, a grant reads
+-- and writes only that.
 CREATE TABLE claims (
     name    TEXT    NOT NULL,
     seq     INTEGER NOT NULL,
@@ -36,7 +34,6 @@ CREATE TABLE claims (
     note    BLOB,
     PRIMARY KEY (name, seq)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX claims_own ON claims (session, id);
 
 -- Whose bell to ring when a line ('l' and its name) or a map ('m') changes.
 CREATE TABLE watchers (

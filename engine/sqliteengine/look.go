@@ -50,8 +50,8 @@ func (w *waitRoom) look() {
 // lookFor is what became of a waiter. Its look is the one that S5 asks for: the
 // row is there after the grant, and the session's too.
 func lookFor(c *conn, me *waiting) (entered, error) {
-	r, err := c.first("SELECT token, ends FROM claims WHERE session IN (?, 0) AND id = ? AND name = ?",
-		me.s.id, string(me.c.ID), me.c.Name)
+	r, err := c.first("SELECT token, ends FROM claims WHERE name = ? AND id = ? AND session IN (?, 0)",
+		me.c.Name, string(me.c.ID), me.s.id)
 	if err != nil {
 		return entered{}, err
 	}

@@ -84,8 +84,8 @@ func (s *Session) owned(ctx context.Context, claims []*engine.Claim) (map[engine
 			if claim.Term == 0 || owned[claim.ID] {
 				continue
 			}
-			r, err := c.first("SELECT 1 FROM claims WHERE session = 0 AND id = ? AND name = ? AND ends > ?",
-				string(claim.ID), claim.Name, s.e.clock.mono())
+			r, err := c.first("SELECT 1 FROM claims WHERE name = ? AND id = ? AND session = 0 AND ends > ?",
+				claim.Name, string(claim.ID), s.e.clock.mono())
 			if err != nil {
 				return err
 			}

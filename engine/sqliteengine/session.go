@@ -193,7 +193,7 @@ func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) err
 		return err
 	}
 	changed, err := transact(ctx, s.e.writer, func(t *txn) (int64, error) {
-		n, err := t.exec("UPDATE claims SET note = ? WHERE session IN (?, 0) AND id = ? AND name = ?", note, s.id, string(c.ID), c.Name)
+		n, err := t.exec("UPDATE claims SET note = ? WHERE name = ? AND id = ? AND session IN (?, 0)", note, c.Name, string(c.ID), s.id)
 		if err != nil || n == 0 {
 			return n, err
 		}

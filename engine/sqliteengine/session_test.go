@@ -78,6 +78,34 @@ func TestLeavingAtAnyMomentBreaksNothing(t *testing.T) {
 	}
 }
 
+// S4: the first one's reply was lost. What it did is found, whether it was granted
+// or waits, also where there is room for two.
+func TestTheSameAcquireTwiceIsOneClaim(t *testing.T) {
+	e := open(t, t.TempDir())
+	s := begin(t, e, long)
+	c := mutex("n")
+	c.Kind, c.Limit = engine.Semaphore, 2
+	first, again := acquire(t, s, c), acquire(t, s, c)
+	if first.Token != again.Token {
+		t.Errorf("tokens %d and %d", first.Token, again.Token)
+	}
+	both := mutex("n")
+	both.Kind, both.Shares, both.Limit = engine.Semaphore, 2, 2
+	waits := enqueue(t, s, both)
+	same := make(chan granted, 1)
+	go func() {
+		g, err := s.Acquire(guarded(t), both, true)
+		same <- granted{Grant: g, err: err}
+	}()
+	release(t, s, c)
+	if a, b := mustGrant(t, waits), mustGrant(t, same); a.Token != b.Token {
+		t.Errorf("tokens %d and %d", a.Token, b.Token)
+	}
+	if line, err := e.Line(guarded(t), "n"); err != nil || len(line.Holders) != 1 || len(line.Waiters) > 0 {
+		t.Errorf("%+v, %v", line, err)
+	}
+}
+
 // A job that was not begun when its caller left does not happen.
 func TestWhoLeavesBeforeTheGateOpensChangesNothing(t *testing.T) {
 	dir := t.TempDir()

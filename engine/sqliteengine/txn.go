@@ -22,25 +22,25 @@ type txn struct {
 	settle []string           // lines to look at before the job is done
 }
 
-// meta is the part of the one row of table meta that transactions change.
+// meta is what lines.db's own row holds.
 type meta struct {
 	token, watched int64
 	changed        bool
 }
 
-// load reads the meta row, where no statement before has brought it along.
+// load reads the row, where no statement before has brought it along.
 func (t *txn) load() error {
 	if t.known {
 		return nil
 	}
-	r, err := t.first("SELECT token, watched FROM meta")
+	r, err := t.first("SELECT token, shares FROM claims WHERE name = '' AND seq = 0")
 	if err == nil {
 		t.know(r)
 	}
 	return err
 }
 
-// know takes the meta row's columns, unless this transaction has newer ones.
+// know takes the row's columns, unless this transaction has newer ones.
 func (t *txn) know(r row) {
 	if t.known {
 		return
@@ -53,7 +53,7 @@ func (t *txn) finish() error {
 	if !t.meta.changed {
 		return nil
 	}
-	_, err := t.exec("UPDATE meta SET token = ?, watched = ?", t.meta.token, t.meta.watched)
+	_, err := t.exec("UPDATE claims SET token = ?, shares = ? WHERE name = '' AND seq = 0", t.meta.token, t.meta.watched)
 	return err
 }
 
