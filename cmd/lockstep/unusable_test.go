@@ -49,37 +49,42 @@ func TestADirectoryThatCannotBeWrittenIsOneLineAnd69(t *testing.T) {
 	}
 }
 
+var databases = []string{"engine/lockstep.db", "engine/lines.db"}
+
 func TestACorruptDatabaseIsOneLineAnd69AndIsLeftAlone(t *testing.T) {
-	w := newWorld(t)
-	w.expect(0, "put", "v", "1")
-	db := "engine/lockstep.db"
-	broken := strings.Repeat("this is no database\n", 500)
-	w.write(db, broken)
-	for _, name := range []string{"-wal", "-shm"} {
-		_ = os.Remove(w.path(db + name)) // there is none after a clean end
-	}
-	w.unusable("damaged", "lock", "n", "--", "true")
-	w.unusable("damaged", "get", "v")
-	if w.read(db) != broken {
-		t.Error("the file was changed: somebody may want to repair it")
+	for _, db := range databases {
+		w := newWorld(t)
+		w.expect(0, "put", "v", "1")
+		broken := strings.Repeat("this is no database\n", 500)
+		w.write(db, broken)
+		for _, name := range []string{"-wal", "-shm"} {
+			_ = os.Remove(w.path(db + name)) // there is none after a clean end
+		}
+		w.unusable("damaged", "lock", "n", "--", "true")
+		w.unusable("damaged", "get", "v")
+		if w.read(db) != broken {
+			t.Errorf("%s was changed: somebody may want to repair it", db)
+		}
 	}
 }
 
 func TestANewerSchemaIsOneLineAnd69(t *testing.T) {
-	w := newWorld(t)
-	w.expect(0, "put", "v", "1")
-	// user_version is the four bytes at 60 of a database's first page.
-	f, err := os.OpenFile(w.path("engine/lockstep.db"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
+	for _, db := range databases {
+		w := newWorld(t)
+		w.expect(0, "put", "v", "1")
+		// user_version is the four bytes at 60 of a database's first page.
+		f, err := os.OpenFile(w.path(db), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{0, 0, 0, 99}, 60); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.unusable("layout 99", "lock", "n", "--", "true")
 	}
-	if _, err := f.WriteAt([]byte{0, 0, 0, 99}, 60); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.unusable("layout 99", "lock", "n", "--", "true")
 }
 
 func TestAFullDiskIsOneLineAnd69AndLosesNothing(t *testing.T) {

@@ -28,7 +28,7 @@ type waitRoom struct {
 	e      *Engine
 	naps   naps
 	wanted chan struct{} // holds one: somebody wants a look
-	looked chan struct{} // holds one: there was one, and pauses have changed
+	looked chan struct{} // holds one: there was one, and somebody here is first in line
 
 	mu      sync.Mutex
 	claims  map[*waiting]struct{}
@@ -80,9 +80,12 @@ func newWaitRoom(e *Engine, n naps) *waitRoom {
 func (w *waitRoom) ring() {
 	w.looking.Lock()
 	w.look()
+	first := len(w.heads) > 0
 	w.looking.Unlock()
 	w.tellWatches()
-	poke(w.looked)
+	if first { // from now on holders must be looked after
+		poke(w.looked)
+	}
 }
 
 // ringHere is ring for those who have other things to do.
@@ -116,7 +119,7 @@ func (w *waitRoom) start(join func()) error {
 	w.started = true
 	deaf, err := listen(w.e.bellFile, w)
 	if err != nil {
-		w.e.log.Warn("lockstep: cannot watch files, so hand-overs take up to a second", "error", err)
+		w.e.log.Warn("lockstep: cannot hear the bell, so hand-overs take up to a second", "error", err)
 		deaf = func() {}
 	}
 	w.deaf = deaf
