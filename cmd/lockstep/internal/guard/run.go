@@ -5,7 +5,6 @@ package guard
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -216,13 +215,29 @@ func (r *run) lend() bool {
 	return true
 }
 
-// order never blocks for long: a guardian that does not read is not waited for.
+// order never blocks: a guardian that does not read is not waited for. It tries
+// once, and has no deadline: that would pass before the first try where this
+// process stands still between the two, and the order be lost without a word.
 func (r *run) order(o order) {
-	_ = r.orders.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-	err := send(r.orders, o)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, unix.EPIPE) {
+	err := send(atOnce{r.orders}, o)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, unix.EPIPE) {
 		r.c.Say("guardian: " + err.Error())
 	}
+}
+
+// atOnce writes to a pipe what fits now.
+type atOnce struct{ pipe *os.File }
+
+func (w atOnce) Write(p []byte) (n int, err error) {
+	conn, err := w.pipe.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	failed := conn.Write(func(fd uintptr) (done bool) {
+		n, err = unix.Write(int(fd), p)
+		return true
+	})
+	return n, errors.Join(failed, err)
 }
 
 // takeOver ends the group without the guardian, which is dead, or is killed here
