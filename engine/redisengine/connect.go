@@ -12,9 +12,10 @@ import (
 )
 
 // connect makes a client, and obeys ctx while it does: rueidis itself knows only
-// time-outs there. Connections that are made later are not ctx's.
-func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
-	opening := &opening{ctx: ctx}
+// time-outs there. Connections that are made later are not ctx's. closed is called
+// whenever one of them ends.
+func connect(ctx context.Context, o rueidis.ClientOption, closed func()) (rueidis.Client, error) {
+	opening := &opening{ctx: ctx, closed: closed}
 	defer opening.over()
 	o.DialCtxFn = opening.dial
 	c, err := rueidis.NewClient(o)
@@ -26,7 +27,8 @@ func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 
 // opening is the time in which a client is made.
 type opening struct {
-	ctx context.Context
+	ctx    context.Context
+	closed func()
 
 	mu     sync.Mutex
 	isOver bool
@@ -42,10 +44,23 @@ func (o *opening) dial(ctx context.Context, address string, d *net.Dialer, _ *tl
 		network = "unix"
 	}
 	c, err := d.DialContext(ctx, network, address)
-	if err == nil {
-		o.interrupt(func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // the handshake ends
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	o.interrupt(func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // the handshake ends
+	return &connection{c, o.closed}, nil
+}
+
+// connection tells of its end: the next request will have to connect anew.
+type connection struct {
+	net.Conn
+
+	closed func()
+}
+
+func (c *connection) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 // interrupt has f called if the context ends while the client is made.

@@ -234,7 +234,7 @@ func (redisDriver) Examine(ctx context.Context, t engine.Target) ([]engine.Findi
 	if err != nil {
 		return nil, err
 	}
-	c, err := connect(ctx, o)
+	c, err := connect(ctx, o, func() {})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", strings.Join(o.InitAddress, ","), explain(fromRueidis(err)))
 	}

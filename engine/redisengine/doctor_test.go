@@ -39,7 +39,7 @@ func transportTo(t *testing.T, s *redistest.Server, user, password string) Trans
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := connect(t.Context(), o)
+	c, err := connect(t.Context(), o, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

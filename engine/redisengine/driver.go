@@ -39,11 +39,12 @@ func (redisDriver) Open(ctx context.Context, t engine.Target) (engine.Engine, er
 	if err != nil {
 		return nil, err
 	}
-	c, err := connect(ctx, o)
+	transport := &rueidisTransport{owned: true}
+	transport.client, err = connect(ctx, o, func() { transport.connected.Store(false) })
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", strings.Join(o.InitAddress, ","), explain(fromRueidis(err)))
 	}
-	e, err := FromTransport(ctx, &rueidisTransport{client: c, owned: true}, opts...)
+	e, err := FromTransport(ctx, transport, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -478,7 +478,7 @@ func TestASubscriptionThatCameBackHasEverybodyLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rueidis, err := connect(storeContext(t), o)
+	rueidis, err := connect(storeContext(t), o, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/rueidis"
 )
@@ -15,6 +16,10 @@ type rueidisTransport struct {
 	client rueidis.Client
 	owned  bool
 	asides sync.WaitGroup // what nobody waits for but Close
+
+	// connected: a reply has come, and no failure since. Only then does rueidis obey
+	// contexts: while it connects, it knows nothing but its time-outs.
+	connected atomic.Bool
 
 	mu       sync.Mutex
 	channels map[string]*listeners
@@ -28,6 +33,39 @@ type listeners struct {
 }
 
 func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result {
+	if t.connected.Load() || ctx.Done() == nil {
+		return t.send(ctx, commands)
+	}
+	done := make(chan []Result, 1)
+	t.asides.Go(func() { done <- t.send(ctx, commands) })
+	select {
+	case results := <-done:
+		return results
+	case <-ctx.Done():
+		results := make([]Result, len(commands))
+		for i := range results {
+			results[i].Err = ctx.Err()
+		}
+		return results
+	}
+}
+
+// send sends commands, and notes whether a server answered.
+func (t *rueidisTransport) send(ctx context.Context, commands []Command) []Result {
+	results := t.sendNow(ctx, commands)
+	last := results[len(results)-1].Err
+	switch {
+	case last == nil || code(last) != "":
+		if !t.connected.Load() {
+			t.connected.Store(true)
+		}
+	case ctx.Err() == nil:
+		t.connected.Store(false)
+	}
+	return results
+}
+
+func (t *rueidisTransport) sendNow(ctx context.Context, commands []Command) []Result {
 	if len(commands) == 1 {
 		return []Result{t.result(t.client.Do(ctx, t.build(commands[0])))}
 	}
@@ -93,11 +131,23 @@ func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up fun
 			up()
 		}
 	})
-	err := t.client.Receive(hooked, t.client.B().Subscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
-		message(m.Message)
+	done := make(chan error, 1)
+	t.asides.Go(func() {
+		err := t.client.Receive(hooked, t.client.B().Subscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
+			message(m.Message)
+		})
+		t.part(channel, ctx.Err() != nil)
+		done <- fromRueidis(err)
 	})
-	t.part(channel, ctx.Err() != nil)
-	return fromRueidis(err)
+	select {
+	case err := <-done:
+		if ctx.Err() == nil {
+			t.connected.Store(false)
+		}
+		return err
+	case <-ctx.Done(): // Receive ends as well, or when it has given up to connect
+		return ctx.Err()
+	}
 }
 
 func (t *rueidisTransport) join(ctx context.Context, channel string) error {

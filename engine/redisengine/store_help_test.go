@@ -33,7 +33,7 @@ func newStoreAt(t testing.TB, addr string, keep time.Duration) *store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := connect(storeContext(t), o)
+	c, err := connect(storeContext(t), o, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,13 +36,12 @@ if type(value) == 'table' then
   return {'m', '', 0, 'the key holds another type of value (' .. redis.call('TYPE', NAME).ok .. '), so another program uses it'}
 end
 
-local function granted(value)
+if mine(value, id) then -- a repeat
   local _, _, token, _, term = parse(value)
-  if term == '0' then redis.call('PEXPIRE', NAME, ttl) end
-  return {'g', tonumber(token), redis.call('PTTL', NAME)}
+  if term ~= '0' then return {'g', tonumber(token), redis.call('PTTL', NAME)} end
+  redis.call('PEXPIRE', NAME, ttl)
+  return {'g', tonumber(token), tonumber(ttl)}
 end
-
-if mine(value, id) then return granted(value) end -- a repeat
 
 -- The first claim of a line rules what it is.
 local r = kind == asked and redis.call('HGET', CLAIMS, id)
@@ -61,16 +60,19 @@ end
 kind, limit = asked, 1
 
 if r then redis.call('ZADD', LIVE, text(ms + ttl), id) end
-local waiting, holds = true, true
-if not value then
-  waiting, holds = settleAlone({[id] = true})
-  value = holds and redis.call('GET', NAME)
+local waiting, grant, left = true, nil, -1
+if value then
+  left = redis.call('PTTL', NAME)
+else
+  waiting, grant = settleAlone({[id] = true})
+  if grant then left = grant.life end
 end
-if mine(value, id) then -- just now
+if grant and grant.id == id then
   finish(waiting)
-  return granted(value)
+  return {'g', grant.token, grant.life}
 end
-if not r and not waiting and not holds then -- only the state was in the way
+local free = not value and not grant
+if not r and free and not waiting then -- only the state was in the way
   redis.call('SET', NAME, ARGV[1] .. text(nextToken()) .. ARGV[2], 'PX', ARGV[3])
   changed = true
   finish(false)
@@ -90,5 +92,6 @@ if not r then
 end
 used = math.max(used, ttl)
 keep(tonumber(ttl))
+local answer = waits(id, left, isForeign(value))
 finish(true)
-return waits(id, value)
+return answer

@@ -29,23 +29,26 @@ for base = 0, #KEYS - 1, 5 do
     end
   end
   sweep()
-  settle(asking)
-  local value = redis.pcall('GET', NAME)
-  local answer = {now, last, -1, 0}
+  local value, left = redis.pcall('GET', NAME), redis.call('PTTL', NAME)
+  local grant = settle(asking)
+  if grant then left = grant.life end
+  local answer, held = {now, 0, left, isForeign(value)}, false
   for i = at + 1, at + n do
     local id = ARGV[i]
     local r = redis.call('HGET', CLAIMS, id)
-    if mine(value, id) then
+    if grant and grant.id == id then
+      answer[#answer + 1] = grant.token
+    elseif mine(value, id) then
       local _, _, token, _, term = parse(value)
-      if term == '0' then redis.call('PEXPIRE', NAME, ttl) end
+      held = term == '0'
       answer[#answer + 1] = tonumber(token)
     elseif r then
       local _, token = record(r)
       if token ~= '0' then
         answer[#answer + 1] = tonumber(token)
       else
-        local w = alone(kind) and waits(id, value) or waitsShared(id)
-        answer[2], answer[3], answer[4] = last, w[3], w[6]
+        local w = alone(kind) and waits(id, left) or waitsShared(id)
+        answer[3] = w[3]
         answer[#answer + 1] = -1 - w[2]
       end
     else
@@ -53,6 +56,7 @@ for base = 0, #KEYS - 1, 5 do
     end
   end
   answer[2] = last
+  if held then redis.call('PEXPIRE', NAME, ttl) end
   finish()
   answers[#answers + 1] = answer
   at = at + n + 1

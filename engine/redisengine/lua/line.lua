@@ -16,6 +16,12 @@
 -- A step is: open, change, settle (which lets in whoever may now: alone.lua and
 -- shared.lua), finish. NAME is not in claims: it ends by its own PX.
 --
+-- Whose time is given anew is not looked at again in the same script: there keys
+-- expire by the time at which the script began, but PX and PEXPIRE count from the
+-- real one. After a step back in between, what was just set looks expired, and a
+-- look at it deletes it, though a waiter has been told that it is granted. So what
+-- was set is passed on by hand, and finish comes last.
+--
 -- Numbers are written with %.0f: Lua's own way keeps 14 digits, and made one
 -- token of two. Each call of redis costs half a microsecond, in which the server
 -- does nothing else: the way of a hand-over asks for nothing twice.
@@ -24,6 +30,7 @@ local NAME, STATE, CLAIMS, WAIT, LIVE
 local now, ms                           -- the server's time in µs and ms
 local last, kind, limit, used, watched  -- the state
 local changed                           -- watchers are to be told
+local kept                              -- ms for which the line's keys must live at least
 
 local function text(n) return string.format('%.0f', n) end
 
@@ -34,7 +41,7 @@ local function open(base, state, time)
   time = time or redis.call('TIME')
   now = time[1] * 1000000 + time[2]
   ms = math.floor(now / 1000)
-  last, kind, limit, used, watched, changed = 0, '-', 0, 0, 0, false
+  last, kind, limit, used, watched, changed, kept = 0, '-', 0, 0, 0, false, 0
   if not state then return end
   if string.sub(state, 1, 1) ~= 'v' then
     last = tonumber(state)
@@ -109,12 +116,15 @@ local function tellGrant(client, id, token, life)
   return tellClient(client, 'g ' .. id .. ' ' .. text(token) .. ' ' .. text(now) .. ' ' .. text(life))
 end
 
--- keep has the line's keys live for one who lives for ttl from now, and longer, so
--- that it is not asked for by each. Nobody has to sweep names that nobody uses.
-local function keep(ttl)
-  local life = redis.call('PTTL', CLAIMS)
-  if life >= ttl and alone(kind) then return end -- its keys came, and go, together
-  life = text(math.max(life, 2 * ttl + 1000))
+-- keep has the line's keys live for one who lives for ttl from now.
+local function keep(ttl) kept = math.max(kept, ttl) end
+
+-- prolong is the last that is done with the line's keys. They live longer than they
+-- must, so that not every claim has to see to it. Nobody has to sweep names that
+-- nobody uses.
+local function prolong(life)
+  if life >= kept and alone(kind) then return end -- its keys came, and go, together
+  life = text(math.max(life, 2 * kept + 1000))
   redis.call('PEXPIRE', CLAIMS, life)
   redis.call('PEXPIRE', WAIT, life)
   redis.call('PEXPIRE', LIVE, life)
@@ -123,20 +133,23 @@ end
 -- finish writes the state; busy: somebody is in claims, nil: that is not known.
 local function finish(busy)
   if busy == nil then busy = redis.call('EXISTS', CLAIMS) == 1 end
-  local life = RETENTION_MS + math.max(0, math.ceil((last - now) / 1000))
-  if busy and not alone(kind) then
-    life = math.max(life, redis.call('PTTL', CLAIMS))
+  local life = 0
+  if busy and (kept > 0 or not alone(kind)) then life = redis.call('PTTL', CLAIMS) end
+  local stay = RETENTION_MS + math.max(0, math.ceil((last - now) / 1000))
+  if busy and alone(kind) then
+    stay = math.max(stay, 2 * used + 1000)
   elseif busy then
-    life = math.max(life, 2 * used + 1000)
+    stay = math.max(stay, life, 2 * kept + 1000)
   else
     kind, limit, used = '-', 0, 0
   end
   if busy or watched > ms then
-    redis.call('SET', STATE, 'v1 ' .. text(last) .. ' ' .. kind .. ' ' .. text(limit) .. ' ' .. text(used) .. ' ' .. text(watched), 'PX', text(life))
+    redis.call('SET', STATE, 'v1 ' .. text(last) .. ' ' .. kind .. ' ' .. text(limit) .. ' ' .. text(used) .. ' ' .. text(watched), 'PX', text(stay))
   elseif last > 0 then
-    redis.call('SET', STATE, text(last), 'PX', text(life))
+    redis.call('SET', STATE, text(last), 'PX', text(stay))
   else
     redis.call('DEL', STATE)
   end
+  if busy and kept > 0 then prolong(life) end
   if changed and watched > ms then tell('lockstep:line:' .. NAME, '') end
 end

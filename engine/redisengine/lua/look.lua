@@ -6,14 +6,9 @@
 -- deadline.
 
 --@ line
---@ alone
---@ shared
---@ settle
 local err = open(0)
 if err then return err end
 if ARGV[1] ~= '0' then
-  sweep()
-  settle()
   watched = math.max(watched, ms + ARGV[1])
   finish()
 end
