@@ -541,3 +541,28 @@ func TestARefusalInsideAScriptIsSaidAtOnce(t *testing.T) {
 	_, err := c.Acquire(storeContext(t), mutex("n"), false)
 	wantError(t, err, engine.ErrUnusable, "may not do what is needed")
 }
+
+// Whose time is over is no longer in line, whether or not it is there to hear (S5).
+func TestAWaiterWhoseTimeIsOverIsNeverGranted(t *testing.T) {
+	server := redistest.Start(t)
+	a, dead, b := newClient(t, server), newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	dead.listens()
+	over := mutex("n")
+	ctx, cancel := context.WithCancel(storeContext(t))
+	done := make(chan error, 1)
+	go func() {
+		_, err := dead.Acquire(ctx, over, false)
+		done <- err
+	}()
+	await(t, "it to wait", func() bool { return number(t, server, "EXISTS", root("n")+"wait") == 1 })
+	ask(t, server, "ZADD", root("n")+"live", "1", string(over.ID))
+	next := b.queue(mutex("n"))
+	a.give(held)
+	next.granted()
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("granted, though its time was over")
+	}
+}
