@@ -51,15 +51,30 @@ func onCore(i int) []string {
 	return []string{taskset, "-c", strconv.Itoa(i % cores())}
 }
 
+// pins are what is pinned in each table, where this program can.
+var pins = map[string]string{
+	"file":  "file: processes that take turns pinned to the cores in turn",
+	"redis": "redis: each server pinned to one core, the client of \"" + uncontended + "\" to another",
+}
+
 // pinned says what was, by this program or by whoever started it.
-func pinned() string {
+func pinned(tables []table) string {
 	if n := runtime.NumCPU(); n < cores() {
 		return fmt.Sprintf("pinned as a whole to %d of %d cores", n, cores())
 	}
 	if onCore(0) == nil {
 		return "nothing pinned"
 	}
-	return "processes that take turns pinned to the cores in turn, nothing else pinned"
+	var all []string
+	for _, t := range tables {
+		if what := pins[t.name]; what != "" {
+			all = append(all, what)
+		}
+	}
+	if len(all) == 0 {
+		return "nothing pinned"
+	}
+	return strings.Join(all, "; ") + "; nothing else pinned"
 }
 
 // commit is what was measured; "-dirty": and something that is not committed.

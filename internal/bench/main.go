@@ -83,7 +83,7 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 %d interleaved pairs a comparison, %s; load average %s at the start, %s at the end.
 Ratio: the median of the pairs' ratios, and its distribution-free 95 %% interval.
 Other figures: medians; times are of p50s of a sample each.
-`, b.pairs, pinned(), before, load())
+`, b.pairs, pinned(chosen), before, load())
 	if o.raw {
 		fmt.Fprintf(out, "\nEvery pair, in order:\n%s", raw.String())
 	}

@@ -8,6 +8,10 @@ func redisTable() table {
 		onRedis{manyNames, manyNamesRow},
 		onRedis{redisHandOff, redisHandOffRow},
 		onRedis{redisTurns16, redisTurnsRow},
+		onRedis{redisCrowd100, redisCrowdOf},
+		onRedis{redisHeld, func(s *redisServer) row { return redisHoldRow{s, redisHeld} }},
+		onRedis{redisWatch, redisWatchRow},
+		onRedis{redisWatchers, func(s *redisServer) row { return manyWatchersRow{s, redisWatchers} }},
 	}}
 }
 
@@ -16,6 +20,11 @@ const (
 	manyNames    = "64 goroutines on 64 names, lock + unlock"
 	redisHandOff = "hand-off between 2 processes"
 	redisTurns16 = "16 processes taking turns, hand-offs"
+
+	redisCrowd100 = "100 waiters on one name"
+	redisHeld     = "10,000 leases held"
+	redisWatch    = "put → event in another process"
+	redisWatchers = "1,000 watchers in one process"
 )
 
 func uncontendedRow(s *redisServer) row {
@@ -39,9 +48,11 @@ func manyNamesRow(s *redisServer) row {
 	return contest{
 		what: manyNames, unit: perSecond, ours: by(ourLocker), best: target{atLeast: 0.95},
 		peers: []rival{
-			competitor(by(rawRueidis)),
+			forReference(by(rawRueidis)), // no library: the floor
 			competitor(by(redsyncOnGoRedis)),
 			competitor(by(redsyncOnRueidis)),
+			competitor(by("redislock")),
+			competitor(by(rueidislockDefault)),
 			competitor(by(rueidislockOfOneMajority)),
 		},
 	}
@@ -67,5 +78,19 @@ func redisTurnsRow(s *redisServer) row {
 		peer:   redisTurnsContender(s, redislockAt1ms, 16),
 		target: target{atLeast: 1.4},
 		also:   alsoTurns(redisTurns16, redislockAt1ms),
+	}
+}
+
+func redisCrowdOf(s *redisServer) row {
+	return redisCrowdRow{
+		server: s, what: redisCrowd100, polls: redislockAt1ms,
+		peers: []string{redsyncOnRueidis, redsyncAt1ms, redislockAt1ms, rueidislockDefault, rueidislockOfOneMajority},
+	}
+}
+
+func redisWatchRow(s *redisServer) row {
+	return contest{
+		what: redisWatch, unit: microseconds, ours: watchRelay(s),
+		peers: []rival{forReference(redisRelay(s, publishMessage, handOffs))},
 	}
 }

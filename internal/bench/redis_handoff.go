@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -10,8 +11,16 @@ import (
 
 // Hand-offs as in file_handoff.go. Whether the other process waits is seen at the
 // server: it has sent something.
+//
+// That is also the moment from which a client that polls counts its milliseconds.
+// So a release comes at any time of many polls, and not of the first one only.
 
 const publishMessage = "publish → message"
+
+const manyPolls = 10 * time.Millisecond
+
+// anyPhase is a rest of all contenders alike, for those that wait sleep.
+func anyPhase() { time.Sleep(rand.N(manyPolls)) }
 
 func redisRelay(s *redisServer, kind string, n int) contender {
 	return contender{kind, func(b *bench) (sampler, error) {
@@ -54,7 +63,11 @@ func (g *redisGiver) take() (err error) {
 
 func (g *redisGiver) waited() (bool, error) {
 	now, err := g.server.requests(g.requests...)
-	return now > g.before, err
+	if err != nil || now == g.before {
+		return false, err
+	}
+	anyPhase()
+	return true, nil
 }
 
 func (g *redisGiver) give() error  { return g.unlock() }
@@ -85,7 +98,7 @@ type publisher struct{ client rueidis.Client }
 const benchChannel = "bench"
 
 func (publisher) take() error           { return nil }
-func (publisher) waited() (bool, error) { return true, nil }
+func (publisher) waited() (bool, error) { anyPhase(); return true, nil }
 func (p publisher) close() error        { p.client.Close(); return nil }
 func (p publisher) give() error {
 	return p.client.Do(context.Background(), p.client.B().Publish().Channel(benchChannel).Message("go").Build()).Error()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -31,6 +32,8 @@ type locker struct {
 	// requests are the commands that it sends; what it has scripts do is not among
 	// them.
 	requests []string
+	// expires: nobody renews what it holds, unless its user does.
+	expires bool
 }
 
 const redisTTL = lockstep.DefaultTTL
@@ -41,10 +44,13 @@ var lockers = map[string]func(addr string) (*locker, error){
 	rawRueidis:       openRawRueidis,
 	rawGoRedis:       openRawGoRedis,
 	redsyncOnGoRedis: openRedsyncGoRedis,
-	redsyncOnRueidis: openRedsyncRueidis,
+	redsyncOnRueidis: func(addr string) (*locker, error) { return openRedsyncRueidis(addr) },
 	"redislock":      func(addr string) (*locker, error) { return openRedislock(addr, nil) },
 	redislockAt1ms: func(addr string) (*locker, error) {
 		return openRedislock(addr, redislock.LinearBackoff(time.Millisecond))
+	},
+	redsyncAt1ms: func(addr string) (*locker, error) {
+		return openRedsyncRueidis(addr, redsync.WithRetryDelay(time.Millisecond))
 	},
 	rueidislockDefault:       func(addr string) (*locker, error) { return openRueidislock(addr, 0) },
 	rueidislockOfOneMajority: func(addr string) (*locker, error) { return openRueidislock(addr, 1) },
@@ -56,6 +62,7 @@ const (
 	rawGoRedis               = "raw go-redis"
 	redsyncOnGoRedis         = "redsync, go-redis"
 	redsyncOnRueidis         = "redsync, rueidis"
+	redsyncAt1ms             = "redsync at 1 ms"
 	redislockAt1ms           = "redislock at 1 ms"
 	rueidislockDefault       = "rueidislock"
 	rueidislockOfOneMajority = "rueidislock, majority 1"
@@ -74,12 +81,19 @@ func sends(more ...string) []string {
 	return append([]string{"evalsha", "eval", "ping", "hello", "client|tracking", "subscribe", "unsubscribe"}, more...)
 }
 
+func redisEngine(addr string) (engine.Engine, error) {
+	return redisengine.Driver.Open(context.Background(), engine.Target{Scheme: "redis", Hosts: []string{addr}})
+}
+
+// renewed is how often clients of this process have renewed.
+var renewed atomic.Int64
+
 func redisClient(addr string) (*client, error) {
-	e, err := redisengine.Driver.Open(context.Background(), engine.Target{Scheme: "redis", Hosts: []string{addr}})
+	e, err := redisEngine(addr)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(e)
+	return newClient(e, countRenewals())
 }
 
 func openLockstep(addr string) (*locker, error) {
@@ -162,20 +176,21 @@ func openRedsyncGoRedis(addr string) (*locker, error) {
 	return newRedsync(redsyncgoredis.NewPool(c), c.Close), nil
 }
 
-func openRedsyncRueidis(addr string) (*locker, error) {
+func openRedsyncRueidis(addr string, opts ...redsync.Option) (*locker, error) {
 	c, err := newRueidis(addr)
 	if err != nil {
 		return nil, err
 	}
-	return newRedsync(redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c)), func() error { c.Close(); return nil }), nil
+	return newRedsync(redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c)), func() error { c.Close(); return nil }, opts...), nil
 }
 
 // newRedsync has so many tries that waiting never ends in an error.
-func newRedsync(pool redsyncpool.Pool, end func() error) *locker {
+func newRedsync(pool redsyncpool.Pool, end func() error, opts ...redsync.Option) *locker {
 	r := redsync.New(pool)
+	opts = append(opts, redsync.WithExpiry(redisTTL), redsync.WithTries(1<<20))
 	return &locker{
 		lock: func(name string) (func() error, error) {
-			m := r.NewMutex(name, redsync.WithExpiry(redisTTL), redsync.WithTries(1<<20))
+			m := r.NewMutex(name, opts...)
 			if err := m.Lock(); err != nil {
 				return nil, err
 			}
@@ -184,7 +199,7 @@ func newRedsync(pool redsyncpool.Pool, end func() error) *locker {
 				return err
 			}, nil
 		},
-		close: end, requests: sends("set"),
+		close: end, requests: sends("set"), expires: true,
 	}
 }
 
@@ -206,7 +221,7 @@ func openRedislock(addr string, retry redislock.RetryStrategy) (*locker, error) 
 				}
 			}
 		},
-		close: c.Close, requests: sends(),
+		close: c.Close, requests: sends(), expires: true,
 	}, nil
 }
 
@@ -230,13 +245,23 @@ func openRueidislock(addr string, majority int32) (*locker, error) {
 	}, nil
 }
 
-// sleepless is when rueidislock is asked anew: an acquire that took over 20 ms, or
+// defaultSleepless is when rueidislock is asked anew: an acquire that took over 20 ms, or
 // a message that was lost, has it sleep for ever on a name that is free.
-const sleepless = 2 * time.Second
+const defaultSleepless = 2 * time.Second
+
+// sleepless is another such time, where what is measured is waiting; 0: none.
+var sleepless atomic.Int64
+
+func patience() time.Duration {
+	if d := time.Duration(sleepless.Load()); d > 0 {
+		return d
+	}
+	return defaultSleepless
+}
 
 func patiently(l rueidislock.Locker, name string) (unlock func() error, err error) {
 	ctx, stop := context.WithCancel(context.Background())
-	wake := time.AfterFunc(sleepless, stop)
+	wake := time.AfterFunc(patience(), stop)
 	_, cancel, err := l.WithContext(ctx, name)
 	if err != nil {
 		return nil, err

@@ -54,9 +54,13 @@ func roles() map[string]role {
 		"hold":   newHoldRole,
 		"crowd":  newCrowdRole,
 
-		"redis-lock":   newLockRole,
-		"redis-waiter": newRedisWaiter,
-		"redis-turns":  newRedisTurnsRole,
+		"redis-lock":     newLockRole,
+		"redis-waiter":   newRedisWaiter,
+		"redis-turns":    newRedisTurnsRole,
+		"redis-crowd":    newRedisCrowdRole,
+		"redis-hold":     newRedisHoldRole,
+		"redis-watcher":  newWatcher,
+		"redis-watchers": newWatchersRole,
 	}
 }
 

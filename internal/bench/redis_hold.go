@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// Many leases as in file_hold.go. What is asked of the engine is counted by its
+// server.
+
+type redisHoldRow struct {
+	server *redisServer
+	what   string
+}
+
+func (h redisHoldRow) name() string { return h.what }
+
+func (h redisHoldRow) measure(b *bench) ([]line, error) {
+	n, idle := b.count(heldLeases), b.while(holdFor)
+	var above, goroutines, asked, renewals []float64
+	for range b.count(holdTrials) {
+		with, requests, renewed, err := h.hold("lockstep", n, idle)
+		if err != nil {
+			return nil, err
+		}
+		without, _, _, err := h.hold("engine", n, 0)
+		if err != nil {
+			return nil, err
+		}
+		above = append(above, with.Bytes-without.Bytes)
+		goroutines = append(goroutines, float64(with.Goroutines))
+		asked = append(asked, float64(requests)/idle.Seconds())
+		renewals = append(renewals, float64(renewed)/idle.Seconds())
+		b.raw("%s\tLockstep %.0f B, the engine alone %.0f B a lease; %d goroutines; in %v %d requests, %d renewals",
+			h.what, with.Bytes, without.Bytes, with.Goroutines, idle, requests, renewed)
+	}
+	what := h.what + ": "
+	return []line{
+		figure(what+"heap + stack a lease, above the engine's", above, bytesEach, target{atMost: 1024, unit: " B"}),
+		figure(what+"goroutines for all of them", goroutines, plain, target{zero: true}),
+		figure(what+"requests while only holding, PINGs among them", asked, perSecond, target{atMost: 50, unit: "/s"}),
+		figure(what+"renewals (of all leases, in batches of requests)", renewals, perSecond, target{}),
+	}, nil
+}
+
+// hold has a process hold so many, and says what was asked while it did nothing else.
+func (h redisHoldRow) hold(kind string, n int, idle time.Duration) (held heldReport, requests, renewals int64, err error) {
+	p, err := start("redis-hold", job{URL: h.server.Addr, Kind: kind, N: n})
+	if err != nil {
+		return held, 0, 0, err
+	}
+	defer func() { // the engine alone leaves its names taken
+		closed := p.close()
+		_, flushed := h.server.Do("FLUSHALL")
+		err = errors.Join(err, closed, flushed)
+	}()
+	if _, err := p.ask(order{Do: "take"}); err != nil {
+		return held, 0, 0, err
+	}
+	count := func() (asked, renewed int64, err error) {
+		r, err := p.ask(order{Do: "count"})
+		if err != nil {
+			return 0, 0, err
+		}
+		asked, err = h.server.requests(sends()...)
+		return asked, r.Seen.Renewals, err
+	}
+	asked, renewed, err := count()
+	if err != nil {
+		return held, 0, 0, err
+	}
+	time.Sleep(idle)
+	askedLater, renewedLater, err := count()
+	if err != nil {
+		return held, 0, 0, err
+	}
+	r, err := p.ask(order{Do: "weigh"})
+	return r.Held, askedLater - asked, renewedLater - renewed, err
+}
+
+// redisHoldRole takes as file_hold.go's does, from another engine.
+type redisHoldRole struct{ *holdRole }
+
+func newRedisHoldRole(j job) (worker, error) {
+	e, err := redisEngine(j.URL)
+	if err != nil {
+		return nil, err
+	}
+	h := redisHoldRole{&holdRole{job: j}}
+	switch j.Kind {
+	case "lockstep":
+		h.client, err = newClient(e, countRenewals())
+	case "engine":
+		if h.bare, err = newBare(e); err == nil {
+			h.bare.session = longIDs{h.bare.session}
+		}
+	default:
+		err = errors.Join(fmt.Errorf("nobody holds by %q", j.Kind), e.Close())
+	}
+	return h, err
+}
+
+func (h redisHoldRole) obey(o order) (report, error) {
+	switch o.Do {
+	case "count":
+		return report{Seen: counts{Renewals: renewed.Load()}}, nil
+	case "weigh":
+		return h.weigh()
+	}
+	return h.holdRole.obey(o)
+}
+
+func (h redisHoldRole) weigh() (report, error) {
+	if h.bare != nil {
+		if err := h.renewAll(); err != nil {
+			return report{}, err
+		}
+	}
+	r := heldReport{
+		Bytes:      (float64(inUse()) - float64(h.bytes)) / float64(h.job.N),
+		Goroutines: runtime.NumGoroutine() - h.goroutines,
+	}
+	runtime.KeepAlive(h.leases)
+	return report{Held: r}, nil
+}
+
+// longIDs makes ids as long as the core's: this engine takes no others.
+type longIDs struct{ engine.Session }
+
+func (s longIDs) Acquire(ctx context.Context, c *engine.Claim, try bool) (engine.Grant, error) {
+	c.ID = longID(strings.TrimPrefix(string(c.ID), "claim-"))
+	return s.Session.Acquire(ctx, c, try)
+}
+
+func longID(number string) engine.ClaimID {
+	return engine.ClaimID("claim" + strings.Repeat("0", 21-len(number)) + number)
+}
+
+// renewAll is the core's part, as in file_hold.go; this engine finds a claim by
+// its name.
+func (h redisHoldRole) renewAll() error {
+	var claims []*engine.Claim
+	for i := range h.job.N {
+		claims = append(claims, &engine.Claim{
+			ID: longID(strconv.Itoa(i + 2)), Name: "held/" + strconv.Itoa(i), Kind: engine.Mutex, Shares: 1, Limit: 1,
+		})
+	}
+	r, err := h.bare.session.Renew(context.Background(), claims)
+	if err == nil && len(r.Lost)+len(r.Unsure) > 0 {
+		err = fmt.Errorf("%d leases of the engine's are lost, %d unsure", len(r.Lost), len(r.Unsure))
+	}
+	return err
+}
+
+// countRenewals has renewed count those of a client.
+func countRenewals() lockstep.Option {
+	return lockstep.WithObserver(lockstep.Observer{Renewed: func(int, time.Duration) { renewed.Add(1) }})
+}
