@@ -18,8 +18,10 @@ import (
 // redis+unix:///path/of/socket?db=0, with the parameters
 //
 //	prefix        put in front of every key (WithKeyPrefix)
-//	timeout       a server that answers nothing for so long is given up: 5s
-//	dial-timeout  the same for connecting: 5s
+//	timeout       a server that answers nothing for so long is given up: 4s. A
+//	              connection that died without a word is so within twice this, so
+//	              it should be below 0.4 of the session's TTL.
+//	dial-timeout  the same for connecting: 4s
 //	pool          connections that requests share, a power of two up to 64: 1. More
 //	              than one is of use where one connection's bandwidth is not enough.
 var Driver engine.Driver = redisDriver{}
@@ -61,7 +63,7 @@ const (
 )
 
 const (
-	defaultTimeout = 5 * time.Second
+	defaultTimeout = 4 * time.Second
 	maxPoolPower   = 6
 )
 
@@ -91,6 +93,9 @@ func clientOption(t engine.Target) (rueidis.ClientOption, []Option, error) {
 	if err != nil {
 		return o, nil, err
 	}
+	// An idle connection is asked whether it lives. A renewal, every third of the
+	// TTL, is such a question as well, and no other is asked then (S8).
+	o.Dialer.KeepAlive = o.ConnWriteTimeout
 	return o, []Option{WithKeyPrefix(t.Params[paramPrefix]), WithDatabase(o.SelectDB)}, nil
 }
 
