@@ -19,6 +19,7 @@ func fileTable() table {
 		turnsRow("2 processes taking turns", 2, "flock, free for all", "flock", target{atLeast: 0.5}),
 		turnsRow("16 processes taking turns", 16, "flock, free for all", "flock", target{atLeast: 0.5}),
 		turnsRow("2 processes taking turns", 2, "flock, stepping back", "flock-step", target{}),
+		pausesRow{},
 		holdRow{},
 		crowdRow{},
 	}}

@@ -51,6 +51,7 @@ func roles() map[string]role {
 	return map[string]role{
 		"waiter": newWaiterRole,
 		"turns":  newTurnsRole,
+		"pauses": newPausesRole,
 		"hold":   newHoldRole,
 		"crowd":  newCrowdRole,
 
