@@ -226,7 +226,7 @@ func (c redisCrowdRow) lines(ours crowdCost, all map[string]crowdCost) (lines []
 	against(handOff, plain, func(c crowdCost) float64 { return c.handOff }, nil)
 	against(waiting, perSecond, func(c crowdCost) float64 { return c.waiting }, map[string]target{c.polls: {atMost: 0.1}})
 	one("of these, renewals", ours.renewals, perSecond, target{})
-	one("of these, PINGs on connections that were silent for 1 s", ours.pings, perSecond, target{})
+	one("of these, PINGs on silent connections", ours.pings, perSecond, target{})
 	one("of these, anything else", ours.beyond, perSecond, target{zero: true})
 	return lines
 }
