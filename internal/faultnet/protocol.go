@@ -98,7 +98,7 @@ func respSize(data []byte) int {
 
 // command is the first string of an array, in capitals.
 func command(data []byte) string {
-	if len(data) == 0 || data[0] != '*' {
+	if len(data) == 0 || data[0] != '*' && data[0] != '>' {
 		return ""
 	}
 	parts := bytes.SplitN(data, []byte("\r\n"), 4)

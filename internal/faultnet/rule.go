@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -89,10 +90,13 @@ func (p *Proxy) Record(m Match) *Rule {
 func (p *Proxy) Count(m Match) *Rule { return p.rule(m, false, func(*Rule, *parcel) {}) }
 
 // DropMessages swallows messages of subscriptions, and nothing else: neither end
-// can notice.
+// can notice. That a subscription began or ended is a reply, in the form of a
+// message: without it a client would take each later reply for that of the request
+// before.
 func (p *Proxy) DropMessages(m Match) *Rule {
 	p.needReplies("DropMessages")
-	return p.rule(m, true, func(_ *Rule, c *parcel) { c.skip = true })
+	published := func(data []byte) bool { return !strings.HasSuffix(command(data), "SUBSCRIBE") && m(data) }
+	return p.rule(published, true, func(_ *Rule, c *parcel) { c.skip = true })
 }
 
 func (p *Proxy) needReplies(rule string) {
