@@ -38,22 +38,23 @@ func (b *bell) listen() {
 }
 
 func (b *bell) loop() {
-	for failures := 0; b.ctx.Err() == nil; failures++ {
+	var failures atomic.Int64 // since it was last up
+	for ; b.ctx.Err() == nil; failures.Add(1) {
 		err := b.e.t.Subscribe(b.ctx, b.e.channel(), func() {
-			failures = 0
+			failures.Store(0)
 			b.up.Store(true)
 			b.e.room.tellAll(func(n *news) { n.look = true })
 		}, b.e.heard)
 		b.up.Store(false)
 		if b.ctx.Err() == nil {
 			b.e.log.Debug("lockstep: the subscription broke; it is made again", "error", err)
-			b.pause(failures)
+			b.pause(failures.Load())
 		}
 	}
 }
 
 // pause doubles from 5 ms to half a second: waiters look at each renewal anyway.
-func (b *bell) pause(failures int) {
+func (b *bell) pause(failures int64) {
 	t := time.NewTimer(5 * time.Millisecond << min(failures, 7))
 	defer t.Stop()
 	select {
