@@ -22,6 +22,7 @@ type rueidisTransport struct {
 	connected atomic.Bool
 
 	mu       sync.Mutex
+	closed   bool
 	channels map[string]*listeners
 }
 
@@ -37,17 +38,34 @@ func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result
 		return t.send(ctx, commands)
 	}
 	done := make(chan []Result, 1)
-	t.asides.Go(func() { done <- t.send(ctx, commands) })
+	if !t.aside(func() { done <- t.send(ctx, commands) }) {
+		return failed(commands, rueidis.ErrClosing)
+	}
 	select {
 	case results := <-done:
 		return results
 	case <-ctx.Done():
-		results := make([]Result, len(commands))
-		for i := range results {
-			results[i].Err = ctx.Err()
-		}
-		return results
+		return failed(commands, ctx.Err())
 	}
+}
+
+func failed(commands []Command, err error) []Result {
+	results := make([]Result, len(commands))
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
+}
+
+// aside runs f in a goroutine that Close waits for, unless it has begun.
+func (t *rueidisTransport) aside(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.asides.Go(f)
+	return true
 }
 
 // send sends commands, and notes whether a server answered.
@@ -132,13 +150,17 @@ func (t *rueidisTransport) Subscribe(ctx context.Context, channel string, up fun
 		}
 	})
 	done := make(chan error, 1)
-	t.asides.Go(func() {
+	listens := t.aside(func() {
 		err := t.client.Receive(hooked, t.client.B().Subscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
 			message(m.Message)
 		})
 		t.part(channel, ctx.Err() != nil)
 		done <- fromRueidis(err)
 	})
+	if !listens {
+		t.part(channel, false)
+		return rueidis.ErrClosing
+	}
 	select {
 	case err := <-done:
 		if ctx.Err() == nil {
@@ -185,7 +207,7 @@ func (t *rueidisTransport) part(channel string, byItself bool) {
 	if l.n--; l.n > 0 {
 		return
 	}
-	if !byItself {
+	if !byItself || t.closed {
 		delete(t.channels, channel)
 		return
 	}
@@ -209,6 +231,9 @@ func (t *rueidisTransport) unsubscribe(channel string) {
 }
 
 func (t *rueidisTransport) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 	if t.owned {
 		t.client.Close()
 	}
