@@ -78,7 +78,7 @@ const kindLetters = "-mrseg"
 func letter(k engine.Kind) string { return kindLetters[k : k+1] }
 
 func kindOf(letter string) engine.Kind {
-	return engine.Kind(max(strings.Index(kindLetters, letter), 0)) //nolint:gosec // G115: it is a place in six letters
+	return engine.Kind(max(strings.Index(kindLetters, letter), 0))
 }
 
 // ask runs the script, and says whether the claim waits.

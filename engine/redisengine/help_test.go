@@ -110,14 +110,3 @@ func (c *client) listens() {
 	c.e.bell.listen()
 	await(c.t, "the subscription", c.e.bell.up.Load)
 }
-
-// allKeys are the keys of the server.
-func allKeys(t *testing.T, server *redistest.Server) []string {
-	t.Helper()
-	var keys []string
-	all, _ := ask(t, server, "KEYS", "*").([]any)
-	for _, k := range all {
-		keys = append(keys, k.(string))
-	}
-	return keys
-}

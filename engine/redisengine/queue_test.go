@@ -84,7 +84,7 @@ func TestAFullServerLetsGoAndRefusesWhatIsNew(t *testing.T) {
 	fill(t, server)
 	_, err := a.Acquire(storeContext(t), mutex("new"), false)
 	wantError(t, err, engine.ErrUnusable, "memory is full")
-	for _, key := range allKeys(t, server) {
+	for _, key := range keysOf(t, server) {
 		if strings.Contains(key, "new") {
 			t.Errorf("a refused claim left %s", key)
 		}
@@ -229,7 +229,7 @@ func TestEveryKeyEndsByItself(t *testing.T) {
 	released := mutex("released")
 	a.take(released)
 	a.give(released)
-	for _, key := range allKeys(t, server) {
+	for _, key := range keysOf(t, server) {
 		if number(t, server, "PTTL", key) < 0 {
 			t.Errorf("%s never ends (S12)", key)
 		}
@@ -264,7 +264,7 @@ func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
 	if err := c.End(storeContext(t), claims); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range allKeys(t, server) {
+	for _, key := range keysOf(t, server) {
 		if !strings.HasSuffix(key, ":state") {
 			t.Errorf("%s is left after the session's end", key)
 		}
@@ -374,7 +374,7 @@ func TestAPrefixIsInFrontOfEveryKeyAndOfNoName(t *testing.T) {
 		t.Fatal(err)
 	}
 	newClient(t, server).take(mutex("n*[a]")) // another place
-	for _, key := range allKeys(t, server) {
+	for _, key := range keysOf(t, server) {
 		if !strings.Contains(key, "app:") && !strings.Contains(key, "n*[a]") {
 			t.Errorf("%s has no prefix", key)
 		}
