@@ -1,10 +1,8 @@
 package sqliteengine
 
 import (
-	"bytes"
 	"context"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -140,7 +138,7 @@ func (e *Engine) WatchLine(ctx context.Context, name string) iter.Seq2[engine.Li
 				yield(engine.Line{}, err)
 				return
 			}
-			if first || !sameLine(last, line) {
+			if first || !line.Same(last) {
 				if !yield(line, nil) {
 					return
 				}
@@ -160,13 +158,4 @@ func (e *Engine) untilMono(at int64) time.Duration {
 		return 0
 	}
 	return max(time.Duration(at-e.clock.mono()), time.Millisecond)
-}
-
-// sameLine compares all but ages, which change by themselves.
-func sameLine(a, b engine.Line) bool {
-	same := func(x, y engine.Place) bool {
-		return x.ID == y.ID && x.Shares == y.Shares && x.Token == y.Token && bytes.Equal(x.Note, y.Note)
-	}
-	return a.Kind == b.Kind && a.Limit == b.Limit &&
-		slices.EqualFunc(a.Holders, b.Holders, same) && slices.EqualFunc(a.Waiters, b.Waiters, same)
 }
