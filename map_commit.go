@@ -126,7 +126,7 @@ func (c *Client) ask(ctx context.Context, request func(context.Context) error) e
 		if err == nil || engine.Definite(err) {
 			return classify(ctx, err)
 		}
-		c.opts.log.Debug("lockstep: a request to the store got no answer; asking again", "error", err)
+		c.opts.log.Debug("lockstep: a request got no answer; asking again", "error", err)
 		sleep(asking, pause(ttl, try))
 		switch {
 		case ctx.Err() != nil:

@@ -12,18 +12,14 @@ func (c *Client) follow(ctx context.Context, cl *claim, progress func(Progress))
 	start := c.clock.now()
 	var task sync.WaitGroup
 	task.Go(func() {
-		for failures := 1; ctx.Err() == nil; failures++ {
-			for line, err := range c.eng.WatchLine(ctx, cl.Name) {
-				if err != nil {
-					break
-				}
-				failures = 1
-				line.Name = cl.given
-				if place := placeOf(line, cl.ID); place > 0 {
-					progress(Progress{Name: cl.given, Line: line, Place: place, Waited: c.clock.now().Sub(start)})
-				}
+		for line, err := range c.lines(ctx, cl.Name) {
+			if err != nil {
+				return
 			}
-			sleep(ctx, pause(c.opts.ttl, failures))
+			line.Name = cl.given
+			if place := placeOf(line, cl.ID); place > 0 {
+				progress(Progress{Name: cl.given, Line: line, Place: place, Waited: c.clock.now().Sub(start)})
+			}
 		}
 	})
 	return func() {

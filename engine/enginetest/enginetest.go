@@ -10,6 +10,9 @@
 // a slow machine makes them slow, not red. What must be seen to be waiting is
 // seen in its line. One guard ends what hangs.
 //
+// [RunPrimitives] runs what package lockstep builds on the seam, on the same
+// engine.
+//
 // [Faulty] is the other half: an engine whose requests and replies are lost,
 // late and repeated at chosen calls, to test what stands on the seam.
 package enginetest
@@ -71,8 +74,11 @@ type Harness struct {
 	Transactions func(t TB) int
 }
 
-// Run runs every check that applies to the engine.
-func Run(t *testing.T, h Harness) {
+// Run runs every check of the contract that applies to the engine.
+func Run(t *testing.T, h Harness) { run(t, h, areas) }
+
+func run(t *testing.T, h Harness, areas []area) {
+	t.Helper()
 	s := newSuite(t, h)
 	var parallel []area
 	for _, a := range areas {
@@ -158,6 +164,7 @@ const (
 	needNoPass
 	needSemaphore
 	needReadWrite
+	needElection
 	needGroup
 	needForget
 	needCompact
@@ -185,6 +192,7 @@ func (s *suite) missing(c check) string {
 		{needNoPass, !s.info.Pass, "no Info.Pass"},
 		{needSemaphore, has(engine.Semaphore), "semaphores"},
 		{needReadWrite, has(engine.ReadWrite), "read-write locks"},
+		{needElection, has(engine.Election), "elections"},
 		{needGroup, has(engine.Group), "groups"},
 		{needForget, s.Forget != nil, "Harness.Forget"},
 		{needCompact, s.Compact != nil, "Harness.Compact"},

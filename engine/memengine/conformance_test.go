@@ -27,3 +27,5 @@ func TestConformanceByTTL(t *testing.T) {
 	h.EndSession, h.Forget, h.Compact, h.Transactions = nil, nil, nil, nil
 	enginetest.Run(t, h)
 }
+
+func TestPrimitives(t *testing.T) { enginetest.RunPrimitives(t, harness()) }

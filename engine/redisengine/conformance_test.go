@@ -12,6 +12,8 @@ import (
 
 func TestConformance(t *testing.T) { enginetest.Run(t, harness(t)) }
 
+func TestPrimitives(t *testing.T) { enginetest.RunPrimitives(t, harness(t)) }
+
 // harness is one server, with a client of its own for every handle.
 func harness(t *testing.T) enginetest.Harness {
 	server := redistest.Start(t)

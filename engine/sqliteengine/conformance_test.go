@@ -11,6 +11,8 @@ import (
 
 func TestConformance(t *testing.T) { enginetest.Run(t, harness(t.TempDir())) }
 
+func TestPrimitives(t *testing.T) { enginetest.RunPrimitives(t, harness(t.TempDir())) }
+
 // TestConformanceByTTL has sessions run out in real time.
 func TestConformanceByTTL(t *testing.T) {
 	h := harness(t.TempDir())
