@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,10 +12,12 @@ import (
 )
 
 // Acquire is one round trip where the name is free. Otherwise the claim is in
-// line after it, and the script that makes room for it publishes its grant: no
-// other round trip is needed, if nothing speaks against believing it (seen.trust).
+// line after it (a client's first wait: after another, see bell), and the script that
+// makes room for it publishes its grant: no other round trip is needed, if nothing
+// speaks against believing it (seen.trust).
 // In any doubt the same script is asked again, which finds the claim where it is:
-// it looks for its id whether or not the caller is in doubt.
+// it looks for its id whether or not the caller is in doubt. One that is gone enters
+// anew, for the server may have lost its data; one that somebody removed does not.
 func (s *Session) Acquire(ctx context.Context, c *engine.Claim, _ bool) (engine.Grant, error) {
 	if err := checkClaim(c); err != nil {
 		return engine.Grant{}, err
@@ -24,13 +27,17 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, _ bool) (engine.
 	}
 	w := s.e.room.enter(c.ID)
 	defer s.e.room.leave(c.ID, w)
+	entered := false
 	for {
-		g, waits, err := s.ask(ctx, c, w)
+		g, waits, err := s.ask(ctx, c, w, entered)
 		if err == nil && waits {
-			s.e.bell.listen()
+			entered = true
 			g, err = s.await(ctx, c, w)
 		}
 		switch {
+		case errors.Is(err, engine.ErrNotFound):
+			s.waiting(c.ID, false)
+			return engine.Grant{}, err
 		case err != nil:
 			return engine.Grant{}, err
 		case g.Token > 0:
@@ -81,8 +88,9 @@ func kindOf(letter string) engine.Kind {
 	return engine.Kind(max(strings.Index(kindLetters, letter), 0))
 }
 
-// ask runs the script, and says whether the claim waits.
-func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engine.Grant, waits bool, err error) {
+// ask runs the script, and says whether the claim waits. entered: it has been in
+// line before.
+func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting, entered bool) (g engine.Grant, waits bool, err error) {
 	script := s.e.scripts.acquire
 	if !alone(c.Kind) {
 		script = s.e.scripts.enter
@@ -91,12 +99,18 @@ func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engin
 	if c.Term > 0 {
 		life, term = c.Term, inMillis(c.Term)
 	}
-	sent := time.Now()
-	v, err := s.e.run(ctx, script, lineKeys(s.e.key(c.Name)),
-		string(c.ID)+marker+letter(c.Kind)+":",
-		":0:"+term+":"+s.e.client+":"+string(c.Note),
+	args := []string{
+		string(c.ID) + marker + letter(c.Kind) + ":",
+		":0:" + term + ":" + s.e.client + ":" + string(c.Note),
 		inMillis(life),
-		s.ms+" "+strconv.Itoa(c.Shares)+" "+strconv.Itoa(c.Limit)+" "+flag(c.Try))
+		s.ms + " " + strconv.Itoa(c.Shares) + " " + strconv.Itoa(c.Limit) + " " + flag(c.Try || !s.e.bell.listens()),
+	}
+	keys := lineKeys(s.e.key(c.Name))
+	if entered {
+		keys = append(keys, removedKey(keys[0], c.ID))
+	}
+	sent := time.Now()
+	v, err := s.e.run(ctx, script, keys, args...)
 	if err != nil {
 		return g, false, err
 	}
@@ -116,13 +130,32 @@ func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting) (g engin
 		w.mu.Unlock()
 		return g, true, nil
 	case "h":
+		if !c.Try {
+			return g, false, s.listen(ctx) // and ask again
+		}
 		return g, false, s.held(ctx, c)
+	case "n":
+		return g, false, gone(c)
 	case "m":
 		return g, false, &engine.MismatchError{
 			Name: c.Name, Kind: kindOf(a.text(1)), Limit: int(a.int(2)), WantKind: c.Kind, WantLimit: c.Limit, Detail: a.text(3),
 		}
 	}
 	return g, false, fmt.Errorf("redis: an answer that is not understood: %v", v)
+}
+
+// listen waits until this client can be told of a grant, or is known not to be.
+func (s *Session) listen(ctx context.Context) error {
+	select {
+	case <-s.e.bell.listen():
+		return nil
+	case <-s.ended:
+		return engine.ErrSessionEnded
+	case <-s.e.closed:
+		return engine.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // held says by whom, as far as that can be asked.
@@ -205,10 +238,12 @@ func (s *Session) read(n news, c *engine.Claim) (g engine.Grant, ask bool) {
 func (s *Session) lives(ctx context.Context, c *engine.Claim) error {
 	r, err := s.Renew(ctx, []*engine.Claim{c})
 	if err == nil && len(r.Lost) > 0 {
-		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
+		err = gone(c)
 	}
 	return err
 }
+
+func gone(c *engine.Claim) error { return fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound) }
 
 // reply is an array that a script answered with.
 type reply struct{ v any }

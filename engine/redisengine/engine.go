@@ -182,7 +182,8 @@ func (e *Engine) isOver() bool {
 // Remove ends the claim whoever made it. Another program's is removed too: its id
 // is what Line shows.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
-	_, err := e.run(ctx, e.scripts.release, lineKeys(e.key(name)), string(id)+marker, removeByForce)
+	keys := lineKeys(e.key(name))
+	_, err := e.run(ctx, e.scripts.release, append(keys, removedKey(keys[0], id)), string(id)+marker, removeByForce)
 	return err
 }
 

@@ -82,17 +82,23 @@ func (c *client) queue(cl *engine.Claim) *queued {
 		q.grant, q.err = c.Acquire(ctx, cl, false)
 	}()
 	c.t.Cleanup(func() { <-q.done })
-	for line, err := range c.e.WatchLine(ctx, cl.Name) {
+	c.inLine(cl.Name, cl.ID)
+	return q
+}
+
+// inLine waits until a claim waits.
+func (c *client) inLine(name string, id engine.ClaimID) {
+	c.t.Helper()
+	for line, err := range c.e.WatchLine(storeContext(c.t), name) {
 		if err != nil {
-			c.t.Fatalf("watch %q: %v", cl.Name, err)
+			c.t.Fatalf("watch %q: %v", name, err)
 		}
 		for _, w := range line.Waiters {
-			if w.ID == cl.ID {
-				return q
+			if w.ID == id {
+				return
 			}
 		}
 	}
-	return q
 }
 
 func (q *queued) granted() engine.Grant {

@@ -47,6 +47,9 @@ func lineKeys(name string) []string {
 	return []string{name, all[:state], all[state:][:claims], all[state+claims:][:wait], all[state+claims+wait:]}
 }
 
+// removedKey says of a claim that it was removed by force.
+func removedKey(name string, id engine.ClaimID) string { return root(name) + "removed:" + string(id) }
+
 // lineOfKey is the name that a sibling key belongs to.
 func lineOfKey(key, suffix string) (name string, ok bool) {
 	r, ok := strings.CutSuffix(key, infix+suffix)

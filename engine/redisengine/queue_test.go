@@ -437,6 +437,93 @@ func TestWhoCannotBeToldIsPassedByAndKeepsItsPlace(t *testing.T) {
 	cancel()
 }
 
+// lateSubscription is a transport that subscribes when it may.
+type lateSubscription struct {
+	Transport
+
+	asked, may chan struct{}
+}
+
+func (t *lateSubscription) Subscribe(ctx context.Context, channel string, up func(), message func(string)) error {
+	offer(t.asked, struct{}{})
+	select {
+	case <-t.may:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return t.Transport.Subscribe(ctx, channel, up, message)
+}
+
+// Otherwise the first wait of a client would begin by being passed by (S7).
+func TestAClientEntersNoLineBeforeItCanBeTold(t *testing.T) {
+	server := redistest.Start(t)
+	a := newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	slow := &lateSubscription{openOn(t, server, "").t, make(chan struct{}, 1), make(chan struct{})}
+	e, err := FromTransport(storeContext(t), slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := clientOn(t, e, time.Minute)
+	first := mutex("n")
+	granted := make(chan error, 1)
+	go func() {
+		_, err := b.Acquire(storeContext(t), first, false)
+		granted <- err
+	}()
+	<-slow.asked
+	if line, err := a.e.Line(storeContext(t), "n"); err != nil || len(line.Waiters) > 0 {
+		t.Errorf("in line before it listens: %+v, %v", line, err)
+	}
+	close(slow.may)
+	a.inLine("n", first.ID)
+	second := a.queue(mutex("n"))
+	a.give(held)
+	if err := <-granted; err != nil {
+		t.Fatal(err)
+	}
+	b.give(first)
+	second.granted()
+}
+
+// What told a waiter of its removal may be lost. When it looks, it must not find
+// itself at the end of the line, or with a grant: who removed it meant it.
+func TestAWaiterThatWasRemovedUnheardEntersNoLineAnew(t *testing.T) {
+	server := redistest.Start(t)
+	for _, test := range []struct {
+		name        string
+		held, waits *engine.Claim
+	}{
+		{"a mutex", mutex("m"), mutex("m")},
+		{"a semaphore", newClaim("s", engine.Semaphore, 1, 1), newClaim("s", engine.Semaphore, 1, 1)},
+	} {
+		for _, free := range []bool{false, true} {
+			a, deaf := newClient(t, server), newClient(t, server)
+			held, waits := *test.held, *test.waits
+			a.take(&held)
+			deaf.e.bell.stop()
+			removed := deaf.queue(&waits)
+			if err := a.e.Remove(storeContext(t), waits.Name, waits.ID); err != nil {
+				t.Fatal(err)
+			}
+			if free {
+				a.give(&held)
+			}
+			deaf.e.room.tellAll(func(n *news) { n.look = true }) // as a subscription that comes up does
+			<-removed.done
+			wantError(t, removed.err, engine.ErrNotFound, waits.Name)
+			line, err := a.e.Line(storeContext(t), waits.Name)
+			if err != nil || len(line.Waiters) > 0 || free == (len(line.Holders) > 0) {
+				t.Errorf("%s, free %v: the line is %+v, %v", test.name, free, line, err)
+			}
+			if !free {
+				a.give(&held)
+			}
+		}
+	}
+}
+
 // A holder that dies tells nobody: the first in line knows when its time is over.
 func TestTheFirstInLineIsGrantedWhenTheHoldersTimeIsOver(t *testing.T) {
 	server := redistest.Start(t)

@@ -1,7 +1,8 @@
 -- Acquire for kinds that have a name for themselves: enter the line, or find the
 -- claim where it is.
 --
--- KEYS: of the line (line.lua). ARGV: 1 "id:lockstep1:kind:", 2
+-- KEYS: of the line (line.lua); where the claim has been in line before also 6,
+-- which is there if somebody removed it by force. ARGV: 1 "id:lockstep1:kind:", 2
 -- ":version:term:client:note", 3 for how many ms a grant lasts, 4 "ttl shares limit
 -- try". Answers:
 --
@@ -9,6 +10,7 @@
 --   {'g', token, left}  granted, and it lasts for so many ms
 --   {'w', place, left, now, last, foreign}  it waits (alone.lua, waits)
 --   {'h'}  held, and it is not waited for
+--   {'n'}  it was removed by force
 --   {'m', kind, limit, why}  mismatch
 --
 -- The common case is a name that nobody holds, waits for, shares or watches: its
@@ -20,7 +22,7 @@
 local state = redis.call('GET', KEYS[2])
 local time = redis.call('TIME')
 local token = time[1] .. string.sub('00000' .. time[2], -6)
-if (not state or state < token) and redis.call('SET', KEYS[1], ARGV[1] .. token .. ARGV[2], 'NX', 'PX', ARGV[3]) then
+if not KEYS[6] and (not state or state < token) and redis.call('SET', KEYS[1], ARGV[1] .. token .. ARGV[2], 'NX', 'PX', ARGV[3]) then
   redis.call('SET', KEYS[2], token, 'PX', 'RETENTION_MS')
   return token
 end
@@ -43,8 +45,10 @@ if mine(value, id) then -- a repeat
   return {'g', tonumber(token), tonumber(ttl)}
 end
 
--- The first claim of a line rules what it is.
 local r = kind == asked and redis.call('HGET', CLAIMS, id)
+if not r and KEYS[6] and redis.call('EXISTS', KEYS[6]) == 1 then return {'n'} end
+
+-- The first claim of a line rules what it is.
 if kind ~= asked and kind ~= '-' then
   sweep()
   if redis.call('EXISTS', LIVE) == 1 then

@@ -32,6 +32,8 @@ if r then
   if token ~= '0' then return granted(token) end
 end
 
+if not r and KEYS[6] and redis.call('EXISTS', KEYS[6]) == 1 then return leave({'n'}) end
+
 -- The first claim of a line rules what it is.
 if not r then
   if redis.call('EXISTS', LIVE) == 0 then kind, limit, used = asked, most, 0 end
