@@ -3,6 +3,7 @@ package lockstep_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,10 @@ type rig struct {
 	acquire func(ctx context.Context, c *engine.Claim, again bool, next acquireFunc) (engine.Grant, error)
 	release func(ctx context.Context, c *engine.Claim, next releaseFunc) (bool, error)
 	begin   func(ctx context.Context, next beginFunc) (engine.Session, error)
+	setNote func(ctx context.Context, note []byte, next func(context.Context, []byte) error) error
+	pass    func(ctx context.Context, next func(context.Context) error) error
+	line    func(ctx context.Context, next lineFunc) (engine.Line, error)
+	lines   func(ctx context.Context, next linesFunc) iter.Seq2[engine.Line, error]
 	info    func(*engine.Info)
 	cut     bool                        // sessions' calls hang until their context ends: a dead network
 	lost    func(engine.ClaimID, error) // of the newest session
@@ -32,6 +37,8 @@ type (
 	acquireFunc func(context.Context, *engine.Claim, bool) (engine.Grant, error)
 	releaseFunc func(context.Context, *engine.Claim) (bool, error)
 	beginFunc   func(context.Context) (engine.Session, error)
+	lineFunc    func(context.Context) (engine.Line, error)
+	linesFunc   func(context.Context) iter.Seq2[engine.Line, error]
 )
 
 // errNoReply is an outcome that is not known.
@@ -57,6 +64,28 @@ func (r *rig) Begin(ctx context.Context, o engine.SessionOptions) (engine.Sessio
 		}
 		return &riggedSession{s, r}, nil
 	}
+	if hook == nil {
+		return next(ctx)
+	}
+	return hook(ctx, next)
+}
+
+func (r *rig) Line(ctx context.Context, name string) (engine.Line, error) {
+	r.mu.Lock()
+	hook := r.line
+	r.mu.Unlock()
+	next := func(ctx context.Context) (engine.Line, error) { return r.Engine.Line(ctx, name) }
+	if hook == nil {
+		return next(ctx)
+	}
+	return hook(ctx, next)
+}
+
+func (r *rig) WatchLine(ctx context.Context, name string) iter.Seq2[engine.Line, error] {
+	r.mu.Lock()
+	hook := r.lines
+	r.mu.Unlock()
+	next := func(ctx context.Context) iter.Seq2[engine.Line, error] { return r.Engine.WatchLine(ctx, name) }
 	if hook == nil {
 		return next(ctx)
 	}
@@ -130,6 +159,34 @@ func (s *riggedSession) Release(ctx context.Context, c *engine.Claim) (bool, err
 		return s.Session.Release(ctx, c)
 	}
 	return hook(ctx, c, s.Session.Release)
+}
+
+func (s *riggedSession) SetNote(ctx context.Context, c *engine.Claim, note []byte) error {
+	if s.cut(ctx) {
+		return ctx.Err()
+	}
+	s.r.mu.Lock()
+	hook := s.r.setNote
+	s.r.mu.Unlock()
+	next := func(ctx context.Context, note []byte) error { return s.Session.SetNote(ctx, c, note) }
+	if hook == nil {
+		return next(ctx, note)
+	}
+	return hook(ctx, note, next)
+}
+
+func (s *riggedSession) Pass(ctx context.Context, c *engine.Claim, to engine.ClaimID) error {
+	if s.cut(ctx) {
+		return ctx.Err()
+	}
+	s.r.mu.Lock()
+	hook := s.r.pass
+	s.r.mu.Unlock()
+	next := func(ctx context.Context) error { return s.Session.Pass(ctx, c, to) }
+	if hook == nil {
+		return next(ctx)
+	}
+	return hook(ctx, next)
 }
 
 const ttl = 10 * time.Second
