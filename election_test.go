@@ -240,7 +240,11 @@ func TestALeadThatNobodyTakesIsGivenUp(t *testing.T) {
 			}
 		})
 		wantErr(t, lead.Transfer(t.Context(), "b"), lockstep.ErrNotFound)
+		asked := time.Now()
 		<-next
+		if late := time.Since(asked); late > 0 {
+			t.Errorf("the next leads %v later", late)
+		}
 	})
 }
 
