@@ -12,11 +12,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/lockstep-go/lockstep/internal/childproc"
 )
 
-// patience is how long a server may take to start, to end or to answer. It is
-// far more than any needs: reaching it is a failure, never a speed.
-const patience = 30 * time.Second
+// patience is how long a server may take to start or to answer.
+const patience = childproc.Patience
 
 // Ports are taken below the range from which systems take the local ports of
 // connections: a client that tries a port there while the server is down can
@@ -43,7 +44,7 @@ type Server struct {
 	opts Options
 
 	mu   sync.Mutex
-	proc *process // nil: never started
+	proc *childproc.Process // nil: never started
 }
 
 // Start starts a server with these arguments after the defaults.
@@ -90,7 +91,7 @@ func (s *Server) URL() string {
 func (s *Server) Pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.proc.pid()
+	return s.proc.Pid()
 }
 
 // Log is what the server has printed so far.
@@ -106,14 +107,14 @@ func (s *Server) Log() string {
 func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.check("stop", s.proc.stop())
+	s.check("stop", s.proc.Stop())
 }
 
 // Kill ends the server as a crash would.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.check("kill", s.proc.kill())
+	s.check("kill", s.proc.Kill())
 }
 
 // Restart stops the server, where it runs, and starts it on the same port, in
@@ -121,7 +122,7 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.proc.stop(); err != nil {
+	if err := s.proc.Stop(); err != nil {
 		s.check("stop", err)
 		return
 	}
@@ -138,14 +139,14 @@ func (s *Server) Restart() {
 func (s *Server) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.check("pause", s.proc.pause())
+	s.check("pause", s.proc.Pause())
 }
 
 // Continue lets a paused process go on.
 func (s *Server) Continue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.check("continue", s.proc.resume())
+	s.check("continue", s.proc.Resume())
 }
 
 func (s *Server) check(what string, err error) {
@@ -158,7 +159,7 @@ func (s *Server) check(what string, err error) {
 func (s *Server) remove() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.check("end", s.proc.kill())
+	s.check("end", s.proc.Kill())
 	if err := os.RemoveAll(s.Dir); err != nil {
 		s.t.Errorf("redistest: %v", err)
 	}
@@ -172,7 +173,7 @@ var errEnded = errors.New("redis-server ended at once")
 
 // start starts the process and polls its socket until it answers.
 func (s *Server) start() error {
-	proc, err := launch(s.command())
+	proc, err := childproc.Launch(s.command())
 	if err != nil {
 		return err
 	}
@@ -183,13 +184,13 @@ func (s *Server) start() error {
 		switch {
 		case err == nil:
 			return nil
-		case proc.ended():
+		case proc.Ended():
 			return errEnded
 		case time.Now().After(deadline):
 			return fmt.Errorf("no answer to PING within %v: %w", patience, err)
 		}
 		select {
-		case <-proc.done:
+		case <-proc.Done:
 		case <-time.After(2 * time.Millisecond): // between two looks, not instead of one
 		}
 	}

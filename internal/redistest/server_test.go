@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lockstep-go/lockstep/internal/childproc"
 )
 
 func TestAServerAnswersOnBothOfItsAddresses(t *testing.T) {
@@ -86,7 +88,7 @@ func TestAPausedServerAnswersLater(t *testing.T) {
 	if err := c.Send("PING"); err != nil {
 		t.Fatal(err)
 	}
-	if !stopped(s.Pid()) {
+	if !childproc.Stopped(s.Pid()) {
 		t.Error("a paused server goes on")
 	}
 	s.Continue()
@@ -161,8 +163,8 @@ func TestNothingIsLeftWhenATestEnds(t *testing.T) {
 		s = Start(t)
 		s.Pause()
 	})
-	if err := s.proc.cmd.Process.Signal(resume); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("signalling the server after its test: %v", err)
+	if !s.proc.Ended() {
+		t.Errorf("process %d goes on after its test", s.Pid())
 	}
 	if _, err := os.Stat(s.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the server's folder after its test: %v", err)

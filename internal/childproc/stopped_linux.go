@@ -1,4 +1,4 @@
-package redistest
+package childproc
 
 import (
 	"bytes"
@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// stopped reports whether a process stands still: the signal only asks it to.
-func stopped(pid int) bool {
+// Stopped reports whether a process stands still: the signal only asks it to.
+func Stopped(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return true // it is gone

@@ -1,8 +1,8 @@
 //go:build !unix
 
-package redistest
+package childproc
 
 import "syscall"
 
-// No redis-server runs there; these only let the package build.
+// No server of a test runs there; these only let the package build.
 const terminate, pause, resume = syscall.SIGTERM, syscall.SIGTERM, syscall.SIGTERM

@@ -1,4 +1,4 @@
-package redistest
+package childproc
 
 import (
 	"errors"
@@ -11,26 +11,32 @@ import (
 	"time"
 )
 
-// process is one run of a server.
-type process struct {
+// Patience is how long a server may take to start, to end or to answer. It is
+// far more than any needs: reaching it is a failure, never a speed.
+const Patience = 30 * time.Second
+
+// Process is one run of a server. A nil one has never run.
+type Process struct {
+	// Done is closed when it has ended and was waited for.
+	Done chan struct{}
+
 	cmd    *exec.Cmd
-	done   chan struct{} // closed when it has ended and was waited for
 	paused atomic.Bool
 }
 
-// launch starts the command; what it prints is added to the file "log" in its
+// Launch starts the command; what it prints is added to the file "log" in its
 // folder.
 //
 // One goroutine starts the process and waits for it, and keeps to one thread: a
 // process that asked to die with its parent dies with the thread that started it.
-func launch(cmd *exec.Cmd) (*process, error) {
+func Launch(cmd *exec.Cmd) (*Process, error) {
 	log, err := os.OpenFile(filepath.Join(cmd.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	p := &Process{cmd: cmd, Done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -42,7 +48,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 			return
 		}
 		_ = cmd.Wait() // how it ended is the business of whoever ended it
-		close(p.done)
+		close(p.Done)
 	}()
 	if err := <-started; err != nil {
 		return nil, err
@@ -50,33 +56,35 @@ func launch(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-func (p *process) pid() int {
+// Pid is its process id.
+func (p *Process) Pid() int {
 	if p == nil {
 		return 0
 	}
 	return p.cmd.Process.Pid
 }
 
-func (p *process) ended() bool {
+// Ended says whether it runs no longer.
+func (p *Process) Ended() bool {
 	if p == nil {
 		return true
 	}
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return true
 	default:
 		return false
 	}
 }
 
-// stop asks the process to end, and waits until it has.
-func (p *process) stop() error { return p.end(terminate) }
+// Stop asks the process to end, and waits until it has.
+func (p *Process) Stop() error { return p.end(terminate) }
 
-// kill ends the process, and waits until it has.
-func (p *process) kill() error { return p.end(os.Kill) }
+// Kill ends the process, and waits until it has.
+func (p *Process) Kill() error { return p.end(os.Kill) }
 
-func (p *process) end(sig os.Signal) error {
-	if p.ended() {
+func (p *Process) end(sig os.Signal) error {
+	if p.Ended() {
 		return nil
 	}
 	if err := p.signal(sig); err != nil {
@@ -88,33 +96,35 @@ func (p *process) end(sig os.Signal) error {
 		}
 	}
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("process %d did not end within %v of %v", p.pid(), patience, sig)
+	case <-time.After(Patience):
+		return fmt.Errorf("process %d did not end within %v of %v", p.Pid(), Patience, sig)
 	}
 }
 
-func (p *process) pause() error {
-	if p.ended() {
+// Pause stops it in its tracks, and waits until it stands still.
+func (p *Process) Pause() error {
+	if p.Ended() {
 		return errors.New("it does not run")
 	}
 	p.paused.Store(true)
 	if err := p.signal(pause); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(patience)
-	for !stopped(p.pid()) {
+	deadline := time.Now().Add(Patience)
+	for !Stopped(p.Pid()) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d goes on %v after %v", p.pid(), patience, pause)
+			return fmt.Errorf("process %d goes on %v after %v", p.Pid(), Patience, pause)
 		}
 		runtime.Gosched()
 	}
 	return nil
 }
 
-func (p *process) resume() error {
-	if p.ended() {
+// Resume lets a paused process go on.
+func (p *Process) Resume() error {
+	if p.Ended() {
 		return errors.New("it does not run")
 	}
 	p.paused.Store(false)
@@ -122,7 +132,7 @@ func (p *process) resume() error {
 }
 
 // signal sends a signal; a process that ended meanwhile needs none.
-func (p *process) signal(sig os.Signal) error {
+func (p *Process) signal(sig os.Signal) error {
 	if err := p.cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

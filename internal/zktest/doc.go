@@ -1,0 +1,67 @@
+// Package zktest starts real ZooKeeper servers for tests, single ones and
+// ensembles, and asks them things.
+//
+// Every server is a Java process of its own in a folder of its own, listens on
+// 127.0.0.1 on free ports, and is stopped by its process id when its test ends.
+// A start takes a second or more: tests of a package share servers where no rule
+// forbids it.
+//
+// The members of an ensemble may be told to reach each other's quorum port through
+// proxies (Options.Proxied), so that a test can cut a follower off from its leader
+// while it goes on answering clients.
+//
+// What the package itself asks are ZooKeeper's four-letter words.
+package zktest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
+// too. Where it has Skipf, a test that finds no ZooKeeper skips.
+type TB interface {
+	Helper()
+	Cleanup(f func())
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// jars is where Debian puts Java libraries.
+const jars = "/usr/share/java"
+
+// classPath of a server: zookeeper.jar names the libraries that it needs.
+func classPath() (java, path string, missing string) {
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return "", "", "java: " + err.Error()
+	}
+	var found []string
+	for _, jar := range []string{"zookeeper.jar", "slf4j-simple.jar"} {
+		full := filepath.Join(jars, jar)
+		if _, err := os.Stat(full); err != nil {
+			return "", "", err.Error()
+		}
+		found = append(found, full)
+	}
+	return java, strings.Join(found, string(os.PathListSeparator)), ""
+}
+
+// Need ends the test where ZooKeeper is missing: it skips, or it fails where
+// everything is required (LOCKSTEP_REQUIRE) or the test cannot skip.
+func Need(t TB, missing string) {
+	t.Helper()
+	if missing == "" {
+		return
+	}
+	skipper, ok := t.(interface {
+		Skipf(format string, args ...any)
+	})
+	if ok && os.Getenv("LOCKSTEP_REQUIRE") == "" {
+		skipper.Skipf("needs ZooKeeper: %s", missing)
+	}
+	t.Fatalf("needs ZooKeeper: %s", missing)
+}

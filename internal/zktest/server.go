@@ -1,0 +1,262 @@
+package zktest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lockstep-go/lockstep/internal/childproc"
+)
+
+// patience is how long a server may take to start or to answer.
+const patience = 2 * childproc.Patience
+
+// Options is how servers are started.
+type Options struct {
+	// Tick is ZooKeeper's unit of time: sessions end at multiples of it, and the
+	// shortest session is two. 0: 500 ms.
+	Tick time.Duration
+	// MaxSession is the longest session. 0: an hour.
+	MaxSession time.Duration
+	// Sync is after how long without a word a follower and its leader give each
+	// other up. 0: 20 ticks.
+	Sync time.Duration
+
+	Config  []string // more lines of the configuration
+	JVM     []string // more arguments of the Java machine, such as -Dname=value
+	Proxied bool     // the members of an ensemble reach each other through proxies
+}
+
+// Server is one server. Its methods may be called by any goroutine while the test
+// runs; what goes wrong in them fails the test that started it.
+type Server struct {
+	ID   int    // 1, 2, …
+	Addr string // host:port for clients
+	Dir  string // where it runs
+
+	t    TB
+	java string
+	args []string
+
+	mu   sync.Mutex
+	proc *childproc.Process // nil: never started
+}
+
+// Start starts a server that stands alone and waits until it serves.
+func Start(t TB, o Options) *Server {
+	t.Helper()
+	return start(t, o, 1).Servers[0]
+}
+
+// newServer makes the folder and the configuration of one member.
+func newServer(t TB, id, port int, o Options, members []string) *Server {
+	java, path, missing := classPath()
+	Need(t, missing)
+	dir, err := os.MkdirTemp("", "zk")
+	if err != nil {
+		t.Fatalf("zktest: %v", err)
+	}
+	s := &Server{ID: id, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Dir: dir, t: t, java: java}
+	t.Cleanup(s.remove)
+	s.args = slices.Concat([]string{
+		"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dzookeeper.preAllocSize=1024",
+	}, o.JVM, []string{"-cp", path, "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(dir, "zoo.cfg")})
+	for name, text := range map[string]string{
+		"zoo.cfg":   strings.Join(slices.Concat(config(dir, port, o), members, o.Config), "\n") + "\n",
+		"data/myid": strconv.Itoa(id),
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatalf("zktest: %v", err)
+		}
+	}
+	return s
+}
+
+func config(dir string, port int, o Options) []string {
+	tick := orElse(o.Tick, 500*time.Millisecond)
+	ticks := max(orElse(o.Sync, 20*tick)/tick, 2)
+	return []string{
+		"dataDir=" + filepath.Join(dir, "data"),
+		"clientPort=" + strconv.Itoa(port),
+		"clientPortAddress=127.0.0.1",
+		"tickTime=" + strconv.FormatInt(tick.Milliseconds(), 10),
+		"initLimit=" + strconv.FormatInt(int64(max(ticks, patience/tick)), 10),
+		"syncLimit=" + strconv.FormatInt(int64(ticks), 10),
+		"maxSessionTimeout=" + strconv.FormatInt(orElse(o.MaxSession, time.Hour).Milliseconds(), 10),
+		"maxClientCnxns=0",
+		"admin.enableServer=false",
+		"4lw.commands.whitelist=*",
+	}
+}
+
+func orElse(d, other time.Duration) time.Duration {
+	if d == 0 {
+		return other
+	}
+	return d
+}
+
+// Pid is of the process that runs, or ran last.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc.Pid()
+}
+
+// Log is what the server has printed so far.
+func (s *Server) Log() string {
+	text, err := os.ReadFile(filepath.Join(s.Dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Kill ends the server as a crash would.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check("kill", s.proc.Kill())
+}
+
+// Launch starts a server that was killed, with its data, and does not wait.
+func (s *Server) Launch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check("start", s.launch())
+}
+
+// Restart kills the server, where it runs, starts it with its data and waits
+// until it serves.
+func (s *Server) Restart() {
+	s.Kill()
+	s.Launch()
+	s.check("start again", s.await())
+}
+
+// Pause stops the process in its tracks (SIGSTOP): its port still accepts
+// connections, and nothing is answered.
+func (s *Server) Pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check("pause", s.proc.Pause())
+}
+
+// Continue lets a paused process go on.
+func (s *Server) Continue() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check("continue", s.proc.Resume())
+}
+
+// Mode is "standalone", "leader" or "follower"; "": it serves nobody now.
+func (s *Server) Mode() string {
+	text, err := s.Word("srvr")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(text, "Mode: ")
+	mode, _, _ := strings.Cut(rest, "\n")
+	return mode
+}
+
+// Packets is how many requests the server has received, pings among them.
+func (s *Server) Packets() int {
+	return s.figure("zk_packets_received")
+}
+
+func (s *Server) figure(name string) int {
+	text, err := s.Word("mntr")
+	if err != nil {
+		s.check("mntr", err)
+		return 0
+	}
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+			n, err := strconv.Atoi(f[1])
+			s.check(name, err)
+			return n
+		}
+	}
+	s.check("mntr", fmt.Errorf("no %s in it", name))
+	return 0
+}
+
+// Word asks one of ZooKeeper's four-letter words.
+func (s *Server) Word(word string) (string, error) {
+	c, err := net.DialTimeout("tcp", s.Addr, patience) //nolint:noctx // it has a limit of its own
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(c, word); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(c)
+	return string(text), err
+}
+
+func (s *Server) check(what string, err error) {
+	if err != nil {
+		s.t.Helper()
+		s.t.Errorf("zktest: server %d: %s: %v\n%s", s.ID, what, err, s.Log())
+	}
+}
+
+func (s *Server) remove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check("end", s.proc.Kill())
+	if err := os.RemoveAll(s.Dir); err != nil {
+		s.t.Errorf("zktest: %v", err)
+	}
+}
+
+func (s *Server) launch() error {
+	cmd := exec.Command(s.java, s.args...) //nolint:noctx // it ends with its test, by its process id
+	cmd.Dir = s.Dir
+	proc, err := childproc.Launch(cmd)
+	if err == nil {
+		s.proc = proc
+	}
+	return err
+}
+
+// errEnded: the process ended before it served, as it does where another has one
+// of its ports.
+var errEnded = errors.New("ZooKeeper ended at once")
+
+// await polls until the server serves.
+func (s *Server) await() error {
+	s.mu.Lock()
+	proc := s.proc
+	s.mu.Unlock()
+	deadline := time.Now().Add(patience)
+	for s.Mode() == "" {
+		switch {
+		case proc.Ended():
+			return errEnded
+		case time.Now().After(deadline):
+			return fmt.Errorf("it does not serve within %v", patience)
+		}
+		select {
+		case <-proc.Done:
+		case <-time.After(10 * time.Millisecond): // between two looks, not instead of one
+		}
+	}
+	return nil
+}
