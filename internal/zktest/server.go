@@ -161,8 +161,12 @@ func (s *Server) Continue() {
 }
 
 // Mode is "standalone", "leader" or "follower"; "": it serves nobody now.
+//
+// It does not wait long for the answer: a server that is asked while it starts may
+// forget that it was (its command fails on a database that is not there yet, and
+// the connection stays open).
 func (s *Server) Mode() string {
-	text, err := s.Word("srvr")
+	text, err := s.word("srvr", time.Second)
 	if err != nil {
 		return ""
 	}
@@ -194,13 +198,15 @@ func (s *Server) figure(name string) int {
 }
 
 // Word asks one of ZooKeeper's four-letter words.
-func (s *Server) Word(word string) (string, error) {
-	c, err := net.DialTimeout("tcp", s.Addr, patience) //nolint:noctx // it has a limit of its own
+func (s *Server) Word(word string) (string, error) { return s.word(word, patience) }
+
+func (s *Server) word(word string, limit time.Duration) (string, error) {
+	c, err := net.DialTimeout("tcp", s.Addr, limit) //nolint:noctx // it has a limit of its own
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return "", err
 	}
 	if _, err := io.WriteString(c, word); err != nil {
