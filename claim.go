@@ -18,7 +18,8 @@ type request struct {
 	shares int
 	limit  int
 	opts   lockOptions
-	err    error // of the handle's constructor, told at its first use
+	own    string // what the name is of, where the line is Lockstep's own (Client.own)
+	err    error  // of the handle's constructor, told at its first use
 }
 
 // claim is one request in a line, from before its first message to its end.
@@ -68,6 +69,9 @@ func (r request) canonical() (string, error) {
 		return "", invalidf("a weight of %d; it is at least 1", r.shares)
 	case r.shares > r.limit:
 		return "", invalidf("a weight of %d is over the limit of %d and would never be granted", r.shares, r.limit)
+	}
+	if r.own != "" {
+		return r.c.own(r.own, r.name)
 	}
 	return r.c.canonical(r.name)
 }

@@ -28,6 +28,7 @@ type Client struct {
 	session  *session   // nil: none yet, or the last one was lost
 	terms    map[*Lease]struct{}
 	watches  map[string]*upstream
+	swept    time.Time // when old records were last looked for
 	closed   bool
 	closedCh chan struct{} // closed once Close has returned
 
@@ -105,7 +106,8 @@ func (c *Client) Line(ctx context.Context, name string) (Line, error) {
 }
 
 // Names yields every name that somebody holds or waits for and that begins with
-// prefix, in any order. It ends after the first error.
+// prefix, in any order; names of Lockstep's own are left out. It ends after the
+// first error.
 func (c *Client) Names(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for full, err := range c.eng.Names(ctx, c.opts.prefix+prefix) {
@@ -113,7 +115,7 @@ func (c *Client) Names(ctx context.Context, prefix string) iter.Seq2[string, err
 				yield("", failed("names", prefix, classify(ctx, err)))
 				return
 			}
-			if name, ok := strings.CutPrefix(full, c.opts.prefix); ok && !yield(name, nil) {
+			if name, ok := strings.CutPrefix(full, c.opts.prefix); ok && !isOwn(full) && !yield(name, nil) {
 				return
 			}
 		}

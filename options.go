@@ -56,6 +56,9 @@ func newClientOptions(opts []Option) (clientOptions, error) {
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)
 	}
+	if isOwn(o.prefix) {
+		return o, invalidf("prefix %.40q begins with a dot; such names are Lockstep's own", o.prefix)
+	}
 	if len(o.prefix) >= MaxName {
 		return o, invalidf("prefix of %d bytes; prefix and name together may have %d", len(o.prefix), MaxName)
 	}

@@ -14,4 +14,10 @@ func RunPrimitives(t *testing.T, h Harness) { run(t, h, primitives) }
 
 var primitives = []area{
 	{"election", electionChecks},
+	{"counter", counterChecks},
+	{"latch", latchChecks},
+	{"once", onceChecks},
+	{"ballot", ballotChecks},
+	{"barrier", barrierChecks},
+	{"ticks", ticksChecks},
 }
