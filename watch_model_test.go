@@ -1,11 +1,13 @@
 package lockstep_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -87,6 +89,7 @@ func TestEveryWatcherEndsInTheTrueState(t *testing.T) {
 				})
 			}
 			m := s.client().Map("m")
+			follower := viewOf(t, c.Map("m"))
 			for i := range 6000 {
 				switch random.IntN(1000) {
 				case 0:
@@ -120,6 +123,9 @@ func TestEveryWatcherEndsInTheTrueState(t *testing.T) {
 			for _, e := range all.Entries {
 				want[e.Key] = string(e.Value)
 			}
+			if shown := follower.Snapshot(); shown.Revision != all.Revision || !slices.EqualFunc(shown.Entries, all.Entries, sameEntry) {
+				t.Errorf("seed %d: a view ends with %v; the map is %v", seed, shown, all)
+			}
 			merged := 0
 			for i, v := range views {
 				merged += v.merged
@@ -134,4 +140,8 @@ func TestEveryWatcherEndsInTheTrueState(t *testing.T) {
 			watchers.Wait()
 		})
 	}
+}
+
+func sameEntry(a, b lockstep.Entry) bool {
+	return a.Key == b.Key && a.Revision == b.Revision && bytes.Equal(a.Value, b.Value)
 }

@@ -6,10 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -31,12 +31,29 @@ type upstream struct {
 	cancel   context.CancelFunc
 	watchers int // guarded by Client.mu
 
-	mu       sync.Mutex
-	list     list
-	synced   bool // the mirror has been filled
-	mirror   map[string]Entry
-	revision Revision // of the mirror; where the watch goes on from
-	whole    *batch   // the mirror as a snapshot; nil: not made since the last change
+	state       atomic.Pointer[state] // the mirror; replaced under mu
+	began       time.Time             // by the client's clock
+	heard       atomic.Int64          // how long after that the engine last said something
+	interrupted atomic.Bool           // the engine's watch broke, and has said nothing since
+
+	mu    sync.Mutex
+	list  list
+	whole *batch // the mirror as a snapshot; nil: not made since the last change
+
+	over chan struct{} // closed at its end
+	err  error         // why; read after over
+}
+
+// state is the mirror as it was at one moment; it never changes.
+type state struct {
+	entries  trie
+	synced   bool          // false: not filled yet
+	revision Revision      // where the watch goes on from
+	replaced chan struct{} // closed when there is a newer state
+}
+
+func filled(entries trie, revision Revision) *state {
+	return &state{entries: entries, synced: true, revision: revision, replaced: make(chan struct{})}
 }
 
 // subscribe is how every kind of watcher begins: with a snapshot as its first
@@ -63,12 +80,20 @@ func (c *Client) upstream(store engine.Store, name string) (*upstream, error) {
 	u := c.watches[name]
 	if u == nil {
 		ctx, cancel := context.WithCancel(c.ctx)
-		u = &upstream{c: c, store: store, name: name, cancel: cancel, mirror: map[string]Entry{}, list: newList()}
+		u = newUpstream(c, store, name, cancel)
 		c.watches[name] = u
 		c.tasks.Go(func() { u.run(ctx) })
 	}
 	u.watchers++
 	return u, nil
+}
+
+func newUpstream(c *Client, store engine.Store, name string, cancel context.CancelFunc) *upstream {
+	u := &upstream{c: c, store: store, name: name, cancel: cancel, list: newList(), over: make(chan struct{})}
+	u.began = c.clock.now()
+	u.state.Store(&state{replaced: make(chan struct{})})
+	u.interrupted.Store(true)
+	return u
 }
 
 // drop takes one watcher away; with the last one the upstream ends.
@@ -95,19 +120,20 @@ func (c *Client) forget(u *upstream) {
 func (u *upstream) join() *subscription {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.synced {
+	s := u.state.Load()
+	if !s.synced {
 		return u.list.subscribe(u, nil)
 	}
 	if u.whole == nil {
-		u.whole = u.snapshot()
+		u.whole = s.snapshot()
 	}
 	return u.list.subscribe(u, u.whole)
 }
 
-func (u *upstream) snapshot() *batch {
-	b := &batch{kind: snapshot, revision: u.revision, deltas: make([]delta, 0, len(u.mirror))}
-	for e := range maps.Values(u.mirror) {
-		b.deltas = append(b.deltas, delta{Entry: e})
+func (s *state) snapshot() *batch {
+	b := &batch{kind: snapshot, revision: s.revision, deltas: make([]delta, 0, s.entries.n)}
+	for e := range s.entries.all() {
+		b.deltas = append(b.deltas, delta{Entry: *e})
 	}
 	b.sort()
 	return b
@@ -125,6 +151,8 @@ func (u *upstream) run(ctx context.Context) {
 	u.mu.Lock()
 	u.list.end(err)
 	u.mu.Unlock()
+	u.err = err
+	close(u.over)
 }
 
 // follow watches until ctx ends or the engine says for certain that this map
@@ -169,7 +197,8 @@ func (u *upstream) watch(ctx context.Context) (shown bool, err error) {
 	defer cancel(nil)
 	silence := time.AfterFunc(engine.Stale, func() { cancel(errSilent) })
 	defer silence.Stop()
-	for ev, err := range u.store.Watch(ctx, u.name, u.reached()) {
+	defer u.interrupted.Store(true)
+	for ev, err := range u.store.Watch(ctx, u.name, u.state.Load().revision) {
 		if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
 			return shown, cause
 		}
@@ -178,28 +207,34 @@ func (u *upstream) watch(ctx context.Context) (shown bool, err error) {
 		}
 		silence.Reset(engine.Stale)
 		shown = true
+		u.hear()
 		u.take(ev)
 	}
 	return shown, errWatchEnded
 }
 
-func (u *upstream) reached() Revision {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.revision
+// hear notes that the mirror is as the engine has it.
+func (u *upstream) hear() {
+	u.heard.Store(int64(u.c.clock.now().Sub(u.began)))
+	u.interrupted.Store(false)
 }
 
 // take brings the mirror to where an event leads and publishes what changed.
 func (u *upstream) take(ev engine.Event) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.whole = nil
-	var b *batch
+	was := u.state.Load()
+	now, b := was, (*batch)(nil)
 	switch {
 	case ev.Full:
-		b = u.replace(ev)
-	case u.synced:
-		b = u.apply(ev)
+		now, b = was.replace(ev)
+	case was.synced:
+		now, b = was.apply(ev)
+	}
+	if now != was {
+		u.whole = nil
+		u.state.Store(now)
+		close(was.replaced)
 	}
 	if b != nil {
 		u.list.publish(b)
@@ -210,61 +245,62 @@ func (u *upstream) take(ev engine.Event) {
 // truth also where its revision, or an entry's, is lower than before: then the
 // engine lost its data, and may even have given a revision out again, for another
 // value. Nothing is told where nothing can have been missed.
-func (u *upstream) replace(ev engine.Event) *batch {
+func (s *state) replace(ev engine.Event) (*state, *batch) {
 	b := &batch{kind: resync, revision: ev.Revision}
-	if !u.synced {
+	if !s.synced {
 		b.kind = snapshot
 	}
-	shown := make(map[string]Entry, len(ev.Entries))
+	entries := s.entries.changed()
+	shown := make(map[string]struct{}, len(ev.Entries))
 	for _, e := range ev.Entries {
-		shown[e.Key] = e
-		was, existed := u.mirror[e.Key]
-		if !existed || was.Revision != e.Revision || !bytes.Equal(was.Value, e.Value) {
-			b.deltas = append(b.deltas, delta{e, existed})
+		shown[e.Key] = struct{}{}
+		was := s.entries.get(e.Key)
+		if was == nil || was.Revision != e.Revision || !bytes.Equal(was.Value, e.Value) {
+			b.deltas = append(b.deltas, delta{e, was != nil})
+			entries.put(e)
 		}
 	}
-	for key := range u.mirror {
-		if _, ok := shown[key]; !ok {
-			b.deltas = append(b.deltas, delta{Entry{Key: key, Revision: ev.Revision, Deleted: true}, true})
+	for e := range s.entries.all() {
+		if _, ok := shown[e.Key]; !ok {
+			b.deltas = append(b.deltas, delta{Entry{Key: e.Key, Revision: ev.Revision, Deleted: true}, true})
+			entries.remove(e.Key)
 		}
 	}
-	same := u.synced && ev.Revision == u.revision && len(b.deltas) == 0
-	u.synced, u.mirror, u.revision = true, shown, ev.Revision
-	if same {
-		return nil
+	if s.synced && ev.Revision == s.revision && len(b.deltas) == 0 {
+		return s, nil
 	}
 	b.sort()
-	return b
+	return filled(entries, ev.Revision), b
 }
 
 // apply brings one commit into the mirror. What is not newer than the mirror was
 // seen before (S9): an event that comes twice, or an entry that the whole map
 // had shown already on an engine that reads it entry by entry.
-func (u *upstream) apply(ev engine.Event) *batch {
-	if ev.Revision <= u.revision {
-		return nil
+func (s *state) apply(ev engine.Event) (*state, *batch) {
+	if ev.Revision <= s.revision {
+		return s, nil
 	}
-	u.revision = ev.Revision
 	b := &batch{kind: commit, revision: ev.Revision}
+	entries := s.entries.changed()
 	for _, e := range ev.Entries {
 		if e.Deleted {
 			e = Entry{Key: e.Key, Revision: ev.Revision, Deleted: true}
 		}
-		was, existed := u.mirror[e.Key]
+		was := entries.get(e.Key)
 		switch {
-		case existed && e.Revision <= was.Revision, e.Deleted && !existed:
+		case was != nil && e.Revision <= was.Revision, e.Deleted && was == nil:
 			continue
 		case e.Deleted:
-			delete(u.mirror, e.Key)
+			entries.remove(e.Key)
 		default:
-			u.mirror[e.Key] = e
+			entries.put(e)
 		}
-		b.deltas = append(b.deltas, delta{e, existed})
+		b.deltas = append(b.deltas, delta{e, was != nil})
 	}
 	if len(b.deltas) == 0 {
-		return nil
+		b = nil
 	}
-	return b
+	return filled(entries, ev.Revision), b
 }
 
 // sort puts a snapshot into the order of its keys, and a difference into that of

@@ -14,6 +14,7 @@ func RunPrimitives(t *testing.T, h Harness) { run(t, h, primitives) }
 
 var primitives = []area{
 	{"election", electionChecks},
+	{"view", viewChecks},
 	{"counter", counterChecks},
 	{"latch", latchChecks},
 	{"once", onceChecks},
