@@ -41,7 +41,16 @@ func (c *Client) Election(name string, opts ...LockOption) *Election {
 //
 // Errors are those of [Mutex.Lock].
 func (e *Election) Campaign(ctx context.Context, value string) (*Leadership, error) {
-	l, err := e.with(value).acquire(ctx, how{op: "campaign for"})
+	return e.campaign(ctx, value, how{op: "campaign for"})
+}
+
+// TryCampaign does not wait: [ErrHeld], a [*HeldError], says who leads.
+func (e *Election) TryCampaign(ctx context.Context, value string) (*Leadership, error) {
+	return e.campaign(ctx, value, how{op: "try to campaign for", try: true})
+}
+
+func (e *Election) campaign(ctx context.Context, value string, h how) (*Leadership, error) {
+	l, err := e.with(value).acquire(ctx, h)
 	if err != nil {
 		return nil, err
 	}

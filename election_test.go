@@ -81,6 +81,23 @@ func (a *audience) wantEnd(err error) {
 	}
 }
 
+func TestTryCampaignDoesNotWaitAndSaysWhoLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		first, err := s.client().Election("e").TryCampaign(t.Context(), "a")
+		wantNo(t, err)
+		other := s.client().Election("e")
+		_, err = other.TryCampaign(t.Context(), "b")
+		var held *lockstep.HeldError
+		if !errors.Is(err, lockstep.ErrHeld) || !errors.As(err, &held) || string(held.Line.Holders[0].Note) != "a" {
+			t.Fatalf("while another leads: %v", err)
+		}
+		wantNo(t, first.Release(t.Context()))
+		_, err = other.TryCampaign(t.Context(), "b")
+		wantNo(t, err)
+	})
+}
+
 func TestObserversSeeTheLeaderItsValueAndTheVacancy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)

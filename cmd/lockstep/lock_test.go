@@ -351,6 +351,11 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"no-such-command"},
 		{"put"}, {"put", "a"}, {"put", "a", "b", "c", "d"}, {"get"}, {"del"}, {"list"}, {"watch"}, {"status"},
 		{"release", "n"},
+		{"elect"}, {"elect", "n", "v", "true"}, {"elect", ".n"}, {"elect", "n", strings.Repeat("x", 4097)},
+		{"elect", "n", "-c", "true", "--", "true"}, {"elect", "--shared", "n"},
+		{"leader"}, {"leader", "n", "m"}, {"leader", "--watch", "--timeout", "1", "n"},
+		{"sem", "n", "--", "true"}, {"sem", "n", "-n", "2"}, {"sem", "n", "m", "-n", "2", "--", "true"}, {"sem", "n", "-n", "0", "--", "true"},
+		{"sem", "n", "-n", "2", "--weight", "3", "--", "true"}, {"sem", "n", "-n", "2", "--weight", "0", "--", "true"},
 		{"--engine", "nosuch://host", "version", "more"},
 	} {
 		out, err := w.expect(64, args...)

@@ -227,8 +227,13 @@ type kid struct {
 // holding starts a lockstep whose command is n played children, and waits for them.
 func (w *world) holding(n int, flags []string, words ...string) (p *process, kids []kid) {
 	w.t.Helper()
-	args := append([]string{"lock"}, flags...)
-	p = w.start(append(append(args, "n", "--", os.Args[0], "child"), words...)...)
+	return w.having(n, append(append([]string{"lock"}, flags...), "n"), words...)
+}
+
+// having is the same with any subcommand that runs a command.
+func (w *world) having(n int, args []string, words ...string) (p *process, kids []kid) {
+	w.t.Helper()
+	p = w.start(append(append(args, "--", os.Args[0], "child"), words...)...)
 	for range n {
 		var k kid
 		if _, err := fmt.Sscan(p.line(), &k.pid, &k.ppid); err != nil {

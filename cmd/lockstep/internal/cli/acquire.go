@@ -18,6 +18,17 @@ type held struct {
 	ctx    context.Context // ends when the first of them does
 }
 
+// takeFunc asks for what a job holds, once.
+type takeFunc func(ctx context.Context, c *lockstep.Client, try bool, opts []lockstep.LockOption) (*held, error)
+
+// one is a single lease.
+func one(l *lockstep.Lease, err error) (*held, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &held{[]*lockstep.Lease{l}, l.Context()}, nil
+}
+
 func (h *held) until() time.Time {
 	until := h.leases[0].Until()
 	for _, l := range h.leases[1:] {
@@ -123,65 +134,7 @@ func lostPlace(ctx context.Context, c *lockstep.Client, name string, err error, 
 	if !errors.Is(err, lockstep.ErrUnavailable) || errors.Is(err, engine.ErrUnusable) || waited < c.TTL()/2 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.TTL())
-	defer cancel()
-	_, err = c.Line(ctx, name)
-	return err == nil
-}
-
-// take asks for the locks once.
-func (j *job) take(ctx context.Context, c *lockstep.Client, try bool, opts []lockstep.LockOption) (*held, error) {
-	if len(j.names) == 1 {
-		l, err := j.one(ctx, c, j.names[0], try, opts)
-		if err != nil {
-			return nil, err
-		}
-		return &held{[]*lockstep.Lease{l}, l.Context()}, nil
-	}
-	var locks []lockstep.Lockable
-	for _, name := range j.names {
-		switch {
-		case j.shared:
-			locks = append(locks, c.RWMutex(name).Reader())
-		case j.exclusive:
-			locks = append(locks, c.RWMutex(name).Writer())
-		case j.slots > 0:
-			locks = append(locks, c.Semaphore(name, j.slots).Shares(1))
-		default:
-			locks = append(locks, c.Mutex(name))
-		}
-	}
-	m := c.MultiOf(locks...).With(opts...)
-	lock := m.Lock
-	if try {
-		lock = m.TryLock
-	}
-	ml, err := lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &held{ml.Leases(), ml.Context()}, nil
-}
-
-func (j *job) one(ctx context.Context, c *lockstep.Client, name string, try bool, opts []lockstep.LockOption) (*lockstep.Lease, error) {
-	switch {
-	case j.shared && try:
-		return c.RWMutex(name, opts...).TryRLock(ctx)
-	case j.shared:
-		return c.RWMutex(name, opts...).RLock(ctx)
-	case j.exclusive && try:
-		return c.RWMutex(name, opts...).TryLock(ctx)
-	case j.exclusive:
-		return c.RWMutex(name, opts...).Lock(ctx)
-	case j.slots > 0 && try:
-		return c.Semaphore(name, j.slots, opts...).TryAcquire(ctx, 1)
-	case j.slots > 0:
-		return c.Semaphore(name, j.slots, opts...).Acquire(ctx, 1)
-	case try:
-		return c.Mutex(name, opts...).TryLock(ctx)
-	default:
-		return c.Mutex(name, opts...).Lock(ctx)
-	}
+	return answers(ctx, c, name, c.TTL())
 }
 
 // notAcquired says who is in the way; a lock that is held has a code of the user's

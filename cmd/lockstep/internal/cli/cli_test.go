@@ -57,6 +57,7 @@ func TestEachErrorHasItsExitCode(t *testing.T) {
 		{lockstep.ErrInvalid, 64},
 		{lockstep.ErrHeld, 75},
 		{lockstep.ErrNotFound, 1},
+		{lockstep.ErrLost, 70},
 		{lockstep.ErrUnavailable, 69},
 		{lockstep.ErrUnsupported, 69},
 		{lockstep.ErrMismatch, 69},

@@ -16,8 +16,8 @@ const (
 	codeDanger      = 1  // doctor: something is dangerous
 	codeUsage       = 64 // bad flags, names, URLs
 	codeUnavailable = 69 // the engine cannot be reached or used
-	codeLost        = 70 // the lock was lost, and the child stopped
-	codeHeld        = 75 // the lock was not acquired
+	codeLost        = 70 // what was held was lost, and the child stopped
+	codeHeld        = 75 // it was not acquired, or waited for in vain
 )
 
 // exitError ends the command with a code; with an error it says that as well.
@@ -54,6 +54,8 @@ func codeOf(err error) int {
 		return codeUsage
 	case errors.Is(err, lockstep.ErrHeld):
 		return codeHeld
+	case errors.Is(err, lockstep.ErrLost):
+		return codeLost
 	case errors.Is(err, lockstep.ErrNotFound):
 		return codeAbsent
 	default:

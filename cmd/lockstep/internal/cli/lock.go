@@ -2,18 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"runtime"
-	"sync"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/cmd/lockstep/internal/guard"
 )
 
 const lockHelp = `Runs the command while holding the lock NAME, and exits with the command's code.
@@ -41,14 +33,11 @@ Exit codes: the command's own, or 128 + the signal that ended it
 
 // lockFlags are the flags of `lock`.
 type lockFlags struct {
-	try       bool
-	wait      seconds
-	conflict  int
+	holdFlags
+
 	shared    bool
 	exclusive bool
 	slots     int
-	ttl       seconds
-	script    string
 	note      string
 }
 
@@ -66,82 +55,44 @@ func (a *app) lockCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.lock(cmd.Context(), job)
+			return a.hold(cmd.Context(), job)
 		},
 		ValidArgsFunction: a.completeNames(-1),
 	}
 	fl := cmd.Flags()
-	fl.BoolVarP(&f.try, "try", "n", false, "do not wait: exit 75 if the lock is held")
-	fl.VarP(&f.wait, "timeout", "w", "wait no longer than this `duration` such as 30s, 1m30s or 0.5")
-	fl.IntVarP(&f.conflict, "conflict-exit-code", "E", codeHeld, "exit `code` if the lock was not acquired")
+	f.register(cmd, "lock", true)
 	fl.BoolVarP(&f.shared, "shared", "s", false, "hold it beside others that are --shared")
 	fl.BoolVarP(&f.exclusive, "exclusive", "x", false, "hold alone what others hold --shared")
 	fl.IntVar(&f.slots, "slots", 0, "hold one of `N` slots; all users of the name give the same N")
-	fl.Var(&f.ttl, "ttl", "`duration` after which others take the lock of a host that is gone (default 10s)")
-	fl.StringVarP(&f.script, "command", "c", "", "run this `string` in /bin/sh (Windows: cmd) in place of COMMAND")
 	fl.StringVar(&f.note, "note", "", "what others see of this holder (default: host, process id and command)")
 	return cmd
 }
 
-// job is what to run under which locks.
-type job struct {
-	lockFlags
-
-	names []string
-	argv  []string
-}
-
 func (f *lockFlags) job(cmd *cobra.Command, args []string) (*job, error) {
-	j := &job{lockFlags: *f, names: args}
-	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-		j.names, j.argv = args[:dash], args[dash:]
-	}
-	if err := j.command(cmd.Flags().Changed("command")); err != nil {
+	names, argv := words(cmd, args)
+	j, err := f.holdFlags.job(cmd, "lock", names, argv)
+	if err != nil {
 		return nil, err
 	}
-	if err := j.kind(cmd.Flags().Changed("slots")); err != nil {
-		return nil, err
-	}
-	if f.conflict < 0 || f.conflict > 255 {
-		return nil, usage("--conflict-exit-code %d: an exit code is 0 to 255", f.conflict)
-	}
-	if f.wait.given && f.wait.d == 0 { // as flock(1) has it
-		j.try = true
-	}
-	if j.note == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			host = "unknown host"
-		}
-		j.note = fmt.Sprintf("%s pid %d %.100s", host, os.Getpid(), j.argv[0])
-	}
-	return j, nil
-}
-
-// command checks that there is one, in one of the two ways to give it.
-func (j *job) command(hasScript bool) error {
 	switch {
-	case len(j.names) == 0:
-		return usage("no name: lockstep lock NAME -- COMMAND")
-	case hasScript && len(j.argv) > 0:
-		return usage("both -c and a command after --")
-	case hasScript:
-		j.argv = []string{"/bin/sh", "-c", j.script}
-		if runtime.GOOS == "windows" {
-			j.argv = []string{"cmd", "/c", j.script}
-		}
-	case len(j.argv) == 0 && len(j.names) > 1:
-		return usage("no command: put -- before it: lockstep lock %s -- %s …", j.names[0], j.names[1])
+	case len(names) == 0:
+		return nil, usage("no name: lockstep lock NAME -- COMMAND")
+	case len(j.argv) == 0 && len(names) > 1:
+		return nil, usage("no command: put -- before it: lockstep lock %s -- %s …", names[0], names[1])
 	case len(j.argv) == 0:
-		return usage("no command: lockstep lock %s -- COMMAND", j.names[0])
+		return nil, usage("no command: lockstep lock %s -- COMMAND", names[0])
 	}
-	return nil
+	if f.note != "" {
+		j.note = f.note
+	}
+	j.take = f.take(names)
+	return j, f.kind(cmd.Flags().Changed("slots"))
 }
 
 // kind checks that the lock is of one kind.
-func (j *job) kind(hasSlots bool) error {
+func (f *lockFlags) kind(hasSlots bool) error {
 	n := 0
-	for _, given := range []bool{j.shared, j.exclusive, hasSlots} {
+	for _, given := range []bool{f.shared, f.exclusive, hasSlots} {
 		if given {
 			n++
 		}
@@ -149,138 +100,65 @@ func (j *job) kind(hasSlots bool) error {
 	switch {
 	case n > 1:
 		return usage("--shared, --exclusive and --slots: a lock is one of them")
-	case hasSlots && j.slots < 1:
-		return usage("--slots %d: at least 1", j.slots)
+	case hasSlots && f.slots < 1:
+		return usage("--slots %d: at least 1", f.slots)
 	}
 	return nil
 }
 
-func (a *app) lock(ctx context.Context, j *job) error {
-	signals := guard.Signals()
-	var opts []lockstep.Option
-	if j.ttl.given {
-		opts = append(opts, lockstep.WithTTL(j.ttl.d))
-	}
-	open := ctx
-	if j.wait.given && !j.try {
-		var cancel context.CancelFunc
-		open, cancel = context.WithTimeout(ctx, j.wait.d)
-		defer cancel()
-	}
-	opening, opened := untilSignal(open, signals)
-	var result guard.Result
-	err := a.with(opening, func(c *lockstep.Client) error {
-		if err := opened(); err != nil {
-			return err
+// take asks for the locks once.
+func (f *lockFlags) take(names []string) takeFunc {
+	return func(ctx context.Context, c *lockstep.Client, try bool, opts []lockstep.LockOption) (*held, error) {
+		if len(names) == 1 {
+			return one(f.one(ctx, c, names[0], try, opts))
 		}
-		h, err := a.acquire(ctx, c, j, signals)
-		if err != nil {
-			return err
-		}
-		result, err = a.run(ctx, c, j, h, signals)
-		return err
-	}, opts...)
-	if signalled := opened(); signalled != nil {
-		return signalled
+		return f.several(ctx, c, names, try, opts)
 	}
-	if result.Interrupted {
-		interruptGroup()
-	}
-	return err
 }
 
-// untilSignal is ctx until a signal comes, or stop is called, which returns the end
-// that the signal asks for. An engine that does not answer must not swallow TERM.
-func untilSignal(ctx context.Context, signals <-chan os.Signal) (_ context.Context, stop func() error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stopped := make(chan struct{})
-	var task sync.WaitGroup
-	var end error
-	task.Go(func() {
-		select {
-		case s := <-signals:
-			end = interrupted(s)
-			cancel()
-		case <-stopped:
+func (f *lockFlags) several(ctx context.Context, c *lockstep.Client, names []string, try bool, opts []lockstep.LockOption) (*held, error) {
+	var locks []lockstep.Lockable
+	for _, name := range names {
+		switch {
+		case f.shared:
+			locks = append(locks, c.RWMutex(name).Reader())
+		case f.exclusive:
+			locks = append(locks, c.RWMutex(name).Writer())
+		case f.slots > 0:
+			locks = append(locks, c.Semaphore(name, f.slots).Shares(1))
+		default:
+			locks = append(locks, c.Mutex(name))
 		}
-	})
-	return ctx, sync.OnceValue(func() error {
-		close(stopped)
-		task.Wait()
-		cancel()
-		return end
-	})
-}
-
-// run runs the child, gives the lock back, and says what became of both.
-func (a *app) run(ctx context.Context, c *lockstep.Client, j *job, h *held, signals <-chan os.Signal) (guard.Result, error) {
-	child := guard.Child{
-		Argv: j.argv, Env: childEnv(os.Environ(), j.names, h.tokens(), a.shownURL()),
-		TTL: c.TTL(), Suspend: c.Info().Suspend,
-		Until: h.until, Lost: h.ctx.Done(), Signals: signals,
-		Say: func(text string) { fmt.Fprintf(a.err, "lockstep: %s\n", text) },
 	}
-	live, err := h.leases[0].LivenessFile() // one session, so one for all
-	if err == nil {
-		child.Keep = []*os.File{live}
-	} else if !errors.Is(err, lockstep.ErrUnsupported) {
-		return guard.Result{}, err
+	m := c.MultiOf(locks...).With(opts...)
+	lock := m.Lock
+	if try {
+		lock = m.TryLock
 	}
-	result, err := guard.Run(child)
-	if live != nil {
-		err = errors.Join(err, live.Close())
-	}
+	ml, err := lock(ctx)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	if result.Cause != guard.ByItself {
-		return result, lostError(h, result.Cause)
-	}
-	if result.NotStarted != "" {
-		return result, errors.Join(&exitError{result.Code, errors.New(result.NotStarted)}, h.release(ctx))
-	}
-	if err := h.release(ctx); errors.Is(err, lockstep.ErrLost) {
-		return result, &exitError{codeLost, fmt.Errorf("the lock was lost before the command ended, with code %d: %w", result.Code, err)}
-	} else if err != nil {
-		a.warn("the lock ends with its TTL only: " + plain(err))
-	}
-	a.note("released %s; the command's code is %d", quoted(j.names), result.Code)
-	return result, quitUnlessZero(result.Code)
+	return &held{ml.Leases(), ml.Context()}, nil
 }
 
-func quitUnlessZero(code int) error {
-	if code == 0 {
-		return nil
+func (f *lockFlags) one(ctx context.Context, c *lockstep.Client, name string, try bool, opts []lockstep.LockOption) (*lockstep.Lease, error) {
+	switch {
+	case f.shared && try:
+		return c.RWMutex(name, opts...).TryRLock(ctx)
+	case f.shared:
+		return c.RWMutex(name, opts...).RLock(ctx)
+	case f.exclusive && try:
+		return c.RWMutex(name, opts...).TryLock(ctx)
+	case f.exclusive:
+		return c.RWMutex(name, opts...).Lock(ctx)
+	case f.slots > 0 && try:
+		return c.Semaphore(name, f.slots, opts...).TryAcquire(ctx, 1)
+	case f.slots > 0:
+		return c.Semaphore(name, f.slots, opts...).Acquire(ctx, 1)
+	case try:
+		return c.Mutex(name, opts...).TryLock(ctx)
+	default:
+		return c.Mutex(name, opts...).Lock(ctx)
 	}
-	return quit(code)
-}
-
-// lostError says why the child was ended.
-func lostError(h *held, cause guard.Cause) error {
-	switch cause {
-	case guard.GuardianDied:
-		return &exitError{codeLost, errors.New("the guardian was killed, so the command was ended and the lock given back")}
-	case guard.LockLost:
-		if err := h.err(); err != nil {
-			return &exitError{codeLost, fmt.Errorf("lock lost, the command was ended: %w", err)}
-		}
-	}
-	return &exitError{codeLost, errors.New("lock lost, the command was ended: the lock was not renewed in time " +
-		"(this process was stopped, or the engine did not answer)")}
-}
-
-// interruptGroup passes on the ^C that ended the child to whom it would have ended
-// as well, had the child not had the terminal to itself: this process's own group,
-// such as the script that it is a line of.
-func interruptGroup() {
-	interruptSelf()
-	time.Sleep(time.Second) // dying is asynchronous; where ^C is ignored, the code says it
-}
-
-// interrupted is the code of a command that ended by this signal while it waited.
-func interrupted(s os.Signal) error {
-	if n, ok := s.(syscall.Signal); ok {
-		return quit(128 + int(n))
-	}
-	return quit(130)
 }

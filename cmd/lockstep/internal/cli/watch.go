@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -35,10 +34,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Short: "Print the changes of a value or map, or run a command for each",
 		Long:  watchHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var argv []string
-			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-				args, argv = args[:dash], args[dash:]
-			}
+			args, argv := words(cmd, args)
 			if len(args) != 1 {
 				return usage("usage: lockstep watch NAME [-- COMMAND]")
 			}
@@ -48,32 +44,24 @@ func (a *app) watchCommand() *cobra.Command {
 }
 
 func (a *app) watch(ctx context.Context, name string, argv []string) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() { // ends with the process
-		stop(interrupted(<-signals))
-	}()
-	show := func(ch lockstep.Change) error { return a.printChange(name, ch) }
-	if len(argv) > 0 {
-		show = func(ch lockstep.Change) error { return a.runChange(ctx, name, ch, argv) }
-	}
-	err := a.with(ctx, func(c *lockstep.Client) error {
+	return a.await(ctx, &waitFlags{}, name, "", func(ctx context.Context, c *lockstep.Client) error {
 		for ch, err := range c.Map(name).Watch(ctx) {
-			if err != nil {
-				return err
+			if err == nil {
+				err = a.showChange(ctx, name, ch, argv)
 			}
-			if err := show(ch); err != nil {
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if ctx.Err() != nil { // asked to end
-		return context.Cause(ctx)
+}
+
+func (a *app) showChange(ctx context.Context, name string, ch lockstep.Change, argv []string) error {
+	if len(argv) > 0 {
+		return a.runChange(ctx, name, ch, argv)
 	}
-	return err
+	return a.printChange(name, ch)
 }
 
 // jsonChange is a change. Without an op it says that the watch is up to date.
@@ -141,7 +129,7 @@ func (a *app) runChange(ctx context.Context, name string, ch lockstep.Change, ar
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return context.Cause(ctx) // the user ended both
+		return ctx.Err() // the user ended both
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return &exitError{127, fmt.Errorf("%s: command not found", argv[0])}
 	case errors.Is(err, os.ErrPermission):

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/cmd/lockstep/internal/guard"
+)
+
+// waitFlags are the flags of whatever waits for others.
+type waitFlags struct {
+	wait     seconds
+	conflict int
+	ttl      seconds
+}
+
+func (f *waitFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.VarP(&f.wait, "timeout", "w", "wait no longer than this `duration` such as 30s, 1m30s or 0.5")
+	fl.IntVarP(&f.conflict, "conflict-exit-code", "E", codeHeld, "exit `code`, in place of 75, if it was waited for in vain")
+	fl.Var(&f.ttl, "ttl", "`duration` after which others go on without a host that is gone (default 10s)")
+}
+
+func (f *waitFlags) check() error {
+	if f.conflict < 0 || f.conflict > 255 {
+		return usage("--conflict-exit-code %d: an exit code is 0 to 255", f.conflict)
+	}
+	return nil
+}
+
+func (f *waitFlags) options() []lockstep.Option {
+	if !f.ttl.given {
+		return nil
+	}
+	return []lockstep.Option{lockstep.WithTTL(f.ttl.d)}
+}
+
+// await runs what waits for others, until it has what it waits for, --timeout has
+// passed or a signal comes. what is said of a wait in vain, with its code; that is
+// only where the engine answers for the name.
+func (a *app) await(ctx context.Context, f *waitFlags, name, what string, run func(context.Context, *lockstep.Client) error) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	signalled, stop := untilSignal(ctx, guard.Signals())
+	waiting, cancel := signalled, context.CancelFunc(func() {})
+	if f.wait.given {
+		waiting, cancel = context.WithTimeout(signalled, f.wait.d)
+	}
+	defer cancel()
+	err := a.with(waiting, func(c *lockstep.Client) error {
+		err := run(waiting, c)
+		if err != nil && waiting.Err() != nil && signalled.Err() == nil && answers(signalled, c, name, c.TTL()/4) {
+			return &exitError{f.conflict, fmt.Errorf("%q: %s", name, what)}
+		}
+		return err
+	}, f.options()...)
+	if end := stop(); end != nil {
+		return end
+	}
+	return err
+}
+
+// answers tells a wait that took too long from an engine that is gone.
+func answers(ctx context.Context, c *lockstep.Client, name string, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_, err := c.Line(ctx, name)
+	return err == nil
+}
+
+// untilSignal is ctx until a signal comes. stop ends the listening and returns the
+// end that a signal asked for. An engine that does not answer must not swallow TERM.
+func untilSignal(ctx context.Context, signals <-chan os.Signal) (_ context.Context, stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	var task sync.WaitGroup
+	var end error
+	task.Go(func() {
+		select {
+		case s := <-signals:
+			end = interrupted(s)
+			cancel()
+		case <-stopped:
+		}
+	})
+	return ctx, sync.OnceValue(func() error {
+		close(stopped)
+		task.Wait()
+		return end
+	})
+}
