@@ -3,9 +3,10 @@ package lockstep
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func (m *Map) commit(ctx context.Context, tx Tx) (Revision, error) {
 func ownTx(tx Tx) Tx {
 	own := Tx{ID: tx.ID, If: slices.Clone(tx.If), Put: make([]Entry, len(tx.Put))}
 	if own.ID == "" {
-		own.ID = rand.Text()
+		own.ID = cryptorand.Text()
 	}
 	for i, e := range tx.Put {
 		own.Put[i] = Entry{Key: e.Key, Deleted: e.Deleted}
@@ -137,4 +138,10 @@ func (c *Client) ask(ctx context.Context, request func(context.Context) error) e
 			return &unavailableError{err}
 		}
 	}
+}
+
+// pauseAfterConflict keeps those who met from meeting again: up to 1 ms, and up to
+// 64 ms after some conflicts in a row.
+func pauseAfterConflict(ctx context.Context, conflicts int) {
+	sleep(ctx, rand.N(time.Millisecond<<min(conflicts, 6)))
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"strings"
 	"time"
 )
@@ -121,7 +120,7 @@ func (r record[T]) update(ctx context.Context, id string, step func(ctx context.
 		if !errors.Is(err, ErrConflict) {
 			return s, err
 		}
-		sleep(ctx, mathrand.N(time.Millisecond<<min(conflicts, 6))) // or those who meet would meet again
+		pauseAfterConflict(ctx, conflicts)
 	}
 }
 

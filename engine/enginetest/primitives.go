@@ -15,6 +15,7 @@ func RunPrimitives(t *testing.T, h Harness) { run(t, h, primitives) }
 var primitives = []area{
 	{"election", electionChecks},
 	{"view", viewChecks},
+	{"typed maps and values", typedChecks},
 	{"counter", counterChecks},
 	{"latch", latchChecks},
 	{"once", onceChecks},
