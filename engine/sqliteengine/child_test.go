@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 )
 
@@ -57,6 +58,8 @@ func serve(dir string) {
 		case "put": // put MAP KEY VALUE
 			_, err := e.Store().Commit(ctx, words[1], engine.Tx{Put: []engine.Entry{{Key: words[2], Value: []byte(words[3])}}})
 			say(err, "done")
+		case "count": // count NAME ROUNDS
+			say(count(ctx, e, words[1], words[2]), "done")
 		case "guard": // a process that keeps the session alive
 			pid, err := guard(session)
 			say(err, strconv.Itoa(pid))
@@ -72,6 +75,21 @@ func say(err error, answer string) {
 		answer = "error: " + strings.ReplaceAll(err.Error(), "\n", " ")
 	}
 	fmt.Println(answer)
+}
+
+// count adds as a program of a user's does.
+func count(ctx context.Context, e *Engine, name, rounds string) error {
+	n, _ := strconv.Atoi(rounds)
+	c, err := lockstep.New(e, lockstep.WithLogger(nil))
+	if err != nil {
+		return err
+	}
+	for range n {
+		if _, err := c.Counter(name).Add(ctx, 1); err != nil {
+			return err
+		}
+	}
+	return c.Close()
 }
 
 // contend takes turns: while it holds the name it makes a file that nobody else

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 )
 
@@ -202,6 +203,31 @@ func TestProcessesAddToOneEntryExactly(t *testing.T) {
 	entry, err := open(t, dir).Store().Get(guarded(t), "m", "k")
 	if err != nil || string(entry.Value) != strconv.Itoa(2*rounds) {
 		t.Errorf("%q, %v; want %d", entry.Value, err, 2*rounds)
+	}
+}
+
+func TestEightProcessesCountExactly(t *testing.T) {
+	const processes, rounds = 8, 1000
+	dir := t.TempDir()
+	var all []*child
+	for range processes {
+		all = append(all, spawn(t, dir))
+	}
+	for _, c := range all {
+		c.send("count hits " + strconv.Itoa(rounds))
+	}
+	for _, c := range all {
+		if answer := c.hear(); answer != "done" {
+			t.Fatal(answer)
+		}
+	}
+	c, err := lockstep.New(open(t, dir), lockstep.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if n, err := c.Counter("hits").Get(guarded(t)); err != nil || n != processes*rounds {
+		t.Errorf("%d, %v; want %d", n, err, processes*rounds)
 	}
 }
 
