@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
 )
 
 type runner = func(context.Context) ([]byte, error)
@@ -60,6 +62,40 @@ func TestOneRunsAndAllGetItsResultAtOnce(t *testing.T) {
 		synctest.Wait()
 		if line, err := s.s.Engine().Line(t.Context(), ".once.migrate"); err != nil || len(line.Holders)+len(line.Waiters) > 0 {
 			t.Errorf("in line: %+v, %v", line, err)
+		}
+	})
+}
+
+// The runner's release does not arrive: nobody is granted the lease, and all who
+// wait have the result all the same.
+func TestTheResultWakesAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		c, r := s.rigged()
+		r.release = func(ctx context.Context, _ *engine.Claim, _ releaseFunc) (bool, error) {
+			<-ctx.Done()
+			return false, ctx.Err()
+		}
+		var runs atomic.Int64
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		done := make(chan struct{})
+		go func() { defer close(done); c.Once("migrate").Do(ctx, says(&runs)) }()
+		synctest.Wait()
+		var all sync.WaitGroup
+		for range 3 {
+			c := s.client()
+			all.Go(func() {
+				if _, err := c.Once("migrate").Do(t.Context(), says(&runs)); err != nil || time.Since(start) != time.Minute {
+					t.Errorf("after %v: %v", time.Since(start), err)
+				}
+			})
+		}
+		all.Wait()
+		<-done
+		if runs.Load() != 1 {
+			t.Errorf("%d runs", runs.Load())
 		}
 	})
 }
