@@ -1,6 +1,6 @@
 // Package lockstep is for programs that run as many copies and must agree: who
 // may act (locks, read-write locks, semaphores), and what everyone sees (maps
-// and values that are watched). It works over several engines: an embedded
+// and values that are watched, counters, votes, barriers). It works over several engines: an embedded
 // file, and services that a fleet already runs.
 //
 // A [Client] keeps one session at its engine: its presence, which the engine
