@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -652,4 +653,49 @@ func TestAWaiterWhoseTimeIsOverIsNeverGranted(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("granted, though its time was over")
 	}
+}
+
+// The short way of a hand-over (lua/release.lua) has its own eye on the last token,
+// which a clock that stepped back has not reached.
+func TestAHandOverCountsOnFromTheLastToken(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	next := b.queue(mutex("n"))
+	state, _ := ask(t, server, "GET", root("n")+"state").(string)
+	fields := strings.Fields(state)
+	if len(fields) != 6 {
+		t.Fatalf("the state is %q", state)
+	}
+	ahead := engine.Token(time.Now().Add(time.Hour).UnixMicro())
+	fields[1] = strconv.FormatUint(uint64(ahead), 10)
+	ask(t, server, "SET", root("n")+"state", strings.Join(fields, " "), "KEEPTTL")
+	a.give(held)
+	if g := next.granted(); g.Token <= ahead {
+		t.Errorf("token %d after %d (S2)", g.Token, ahead)
+	}
+}
+
+func TestAHandOverIsToldToWhoWatches(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newClient(t, server), newClient(t, server)
+	held := mutex("n")
+	a.take(held)
+	next := b.queue(mutex("n")) // and has watched
+	ctx, stop := context.WithCancel(storeContext(t))
+	up, told, ended := make(chan struct{}, 1), make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		ended <- a.e.t.Subscribe(ctx, lineChannel+"n", func() { offer(up, struct{}{}) }, func(string) { offer(told, struct{}{}) })
+	}()
+	<-up
+	a.give(held)
+	next.granted()
+	select {
+	case <-told:
+	case <-time.After(30 * time.Second):
+		t.Error("nobody was told")
+	}
+	stop()
+	<-ended
 }
