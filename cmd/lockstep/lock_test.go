@@ -355,6 +355,12 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"elect", "n", "-c", "true", "--", "true"}, {"elect", "--shared", "n"},
 		{"leader"}, {"leader", "n", "m"}, {"leader", "--watch", "--timeout", "1", "n"},
 		{"sem", "n", "--", "true"}, {"sem", "n", "-n", "2"}, {"sem", "n", "m", "-n", "2", "--", "true"}, {"sem", "n", "-n", "0", "--", "true"},
+		{"vote"}, {"vote", "n", "yes", "--voters", "3"}, {"vote", "n", "yes", "--as", "a"}, {"vote", "n", "--as", "a", "--voters", "3"},
+		{"vote", "n", "yes", "--as", "a", "--voters", "0"}, {"vote", "n", "yes", "--as", "a", "--voters", "b,c"},
+		{"vote", "n", "yes", "--as", "a", "--voters", "3", "--rule", "some"}, {"vote", "n", "", "--as", "a", "--voters", "3"},
+		{"barrier", "n"}, {"barrier", "-n", "2"}, {"barrier", "n", "-n", "0"}, {"barrier", "n", "-n", "1001"},
+		{"barrier", "n", "-n", "2", "-E", "-1"},
+		{"once", "n"}, {"once", "--", "true"}, {"once", "n", "m", "--", "true"}, {"once", "n", "--keep", "0.5", "--", "true"},
 		{"sem", "n", "-n", "2", "--weight", "3", "--", "true"}, {"sem", "n", "-n", "2", "--weight", "0", "--", "true"},
 		{"--engine", "nosuch://host", "version", "more"},
 	} {

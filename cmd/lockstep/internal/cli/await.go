@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -41,28 +42,66 @@ func (f *waitFlags) options() []lockstep.Option {
 	return []lockstep.Option{lockstep.WithTTL(f.ttl.d)}
 }
 
-// await runs what waits for others, until it has what it waits for, --timeout has
-// passed or a signal comes. what is said of a wait in vain, with its code; that is
-// only where the engine answers for the name.
-func (a *app) await(ctx context.Context, f *waitFlags, name, what string, run func(context.Context, *lockstep.Client) error) error {
+// wait is a wait for others. A signal ends it, and --timeout.
+type wait struct {
+	context.Context
+
+	signals <-chan os.Signal
+	listen  func() error // ends the listening: untilSignal
+	timer   *time.Timer  // nil: no timeout
+}
+
+func (f *waitFlags) begin(ctx context.Context) (w *wait, cancel context.CancelFunc) {
+	w = &wait{signals: guard.Signals()}
+	ctx, w.listen = untilSignal(ctx, w.signals)
+	w.Context = ctx
+	if !f.wait.given {
+		return w, func() {}
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	w.Context, w.timer = ctx, time.AfterFunc(f.wait.d, func() { end(errOverdue) })
+	return w, func() { end(nil) }
+}
+
+// errOverdue: --timeout has passed.
+var errOverdue = context.DeadlineExceeded
+
+func (w *wait) overdue() bool { return errors.Is(context.Cause(w), errOverdue) }
+
+// over is for whoever has got what was waited for and goes on with it: time counts
+// no more, and signals are for others to read. An error says that the wait ended
+// before.
+func (w *wait) over() error {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if end := w.listen(); end != nil {
+		return end
+	}
+	return context.Cause(w)
+}
+
+// await runs what waits for others, until it has what it waits for or the wait
+// ends. vain is said of a wait in vain, with its code; that is only where the engine
+// answers for the name.
+func (a *app) await(ctx context.Context, f *waitFlags, name, vain string, run func(*wait, *lockstep.Client) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	signalled, stop := untilSignal(ctx, guard.Signals())
-	waiting, cancel := signalled, context.CancelFunc(func() {})
-	if f.wait.given {
-		waiting, cancel = context.WithTimeout(signalled, f.wait.d)
-	}
+	w, cancel := f.begin(ctx)
 	defer cancel()
-	err := a.with(waiting, func(c *lockstep.Client) error {
-		err := run(waiting, c)
-		if err != nil && waiting.Err() != nil && signalled.Err() == nil && answers(signalled, c, name, c.TTL()/4) {
-			return &exitError{f.conflict, fmt.Errorf("%q: %s", name, what)}
+	err := a.with(w, func(c *lockstep.Client) error {
+		err := run(w, c)
+		if err != nil && w.overdue() && answers(ctx, c, name, c.TTL()/4) {
+			return &exitError{f.conflict, fmt.Errorf("%q: %s", name, vain)}
 		}
 		return err
 	}, f.options()...)
-	if end := stop(); end != nil {
+	switch end := w.listen(); {
+	case end != nil:
 		return end
+	case err != nil && w.overdue() && codeOf(err) == codeUnavailable:
+		return &exitError{codeUnavailable, errors.New("no answer from the engine within --timeout")}
 	}
 	return err
 }

@@ -38,8 +38,8 @@ func (a *app) leaderCommand() *cobra.Command {
 		if a.timeout.given {
 			return usage("--watch goes on until a signal comes: it has no --timeout")
 		}
-		return a.await(cmd.Context(), &waitFlags{}, args[0], "", func(ctx context.Context, c *lockstep.Client) error {
-			return a.observe(ctx, c.Election(args[0]), args[0])
+		return a.await(cmd.Context(), &waitFlags{}, args[0], "", func(w *wait, c *lockstep.Client) error {
+			return a.observe(w, c.Election(args[0]), args[0])
 		})
 	}
 	return cmd

@@ -44,10 +44,10 @@ func (a *app) watchCommand() *cobra.Command {
 }
 
 func (a *app) watch(ctx context.Context, name string, argv []string) error {
-	return a.await(ctx, &waitFlags{}, name, "", func(ctx context.Context, c *lockstep.Client) error {
-		for ch, err := range c.Map(name).Watch(ctx) {
+	return a.await(ctx, &waitFlags{}, name, "", func(w *wait, c *lockstep.Client) error {
+		for ch, err := range c.Map(name).Watch(w) {
 			if err == nil {
-				err = a.showChange(ctx, name, ch, argv)
+				err = a.showChange(w, name, ch, argv)
 			}
 			if err != nil {
 				return err

@@ -24,6 +24,8 @@ const (
 type Child struct {
 	Argv []string
 	Env  []string
+	// Stdout is the child's standard output; nil: this process's own.
+	Stdout *os.File
 
 	// Keep are the session's liveness descriptors: the guardian holds them until
 	// the group is gone. The caller closes its own.
@@ -41,6 +43,13 @@ type Child struct {
 	Signals <-chan os.Signal
 	// Say tells the user something while the child runs.
 	Say func(string)
+}
+
+func (c Child) stdout() *os.File {
+	if c.Stdout == nil {
+		return os.Stdout
+	}
+	return c.Stdout
 }
 
 // Result is how the child ended.

@@ -78,7 +78,7 @@ func (r *run) start() error {
 		fds = append(fds, strconv.Itoa(int(f.Fd())))
 	}
 	r.guardian, err = os.StartProcess(exe, append([]string{os.Args[0], Hidden, strings.Join(fds, ",")}, r.c.Argv...), &os.ProcAttr{
-		Env: r.c.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setpgid: true},
+		Env: r.c.Env, Files: []*os.File{os.Stdin, r.c.stdout(), os.Stderr}, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	for _, f := range r.c.Keep { // the caller may hold them a little longer
 		unix.CloseOnExec(int(f.Fd()))

@@ -28,7 +28,7 @@ func Run(c Child) (Result, error) {
 	defer windows.CloseHandle(job)
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Env = c.Env
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, c.stdout(), os.Stderr
 	if err := cmd.Start(); err != nil {
 		return notStarted(c.Argv[0], err), nil
 	}
