@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
 
 // The doctor looks at a server in four ways, a file each: how it is set up
@@ -248,7 +249,7 @@ func chosenOptions(opts []Option) (options, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	return o, checkPrefix(o.prefix)
+	return o, keys.CheckPrefix(o.prefix)
 }
 
 var _ engine.DoctorDriver = redisDriver{}

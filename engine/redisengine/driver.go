@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
 
 // Driver opens redis://user:password@host:port/db and
@@ -88,7 +89,7 @@ func clientOption(t engine.Target) (rueidis.ClientOption, []Option, error) {
 		duration(&o.ConnWriteTimeout, t, paramTimeout),
 		duration(&o.Dialer.Timeout, t, paramDialTimeout),
 		pool(&o, t),
-		checkPrefix(t.Params[paramPrefix]),
+		keys.CheckPrefix(t.Params[paramPrefix]),
 	)
 	if err != nil {
 		return o, nil, err
@@ -166,11 +167,4 @@ func pool(o *rueidis.ClientOption, t engine.Target) error {
 		}
 	}
 	return invalid(t, "%s=%.40s: wants a power of two from 1 to %d", paramPool, text, 1<<maxPoolPower)
-}
-
-func checkPrefix(prefix string) error {
-	if strings.ContainsAny(prefix, "{}") || strings.Contains(prefix, infix) {
-		return fmt.Errorf("%w: prefix %q: it has no braces, and no %q", engine.ErrInvalid, prefix, infix)
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
 
 // Engine is one client of one Redis; it implements [engine.Engine].
@@ -92,7 +93,7 @@ func newEngine(t Transport, opts []Option) (*Engine, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := checkPrefix(o.prefix); err != nil {
+	if err := keys.CheckPrefix(o.prefix); err != nil {
 		return nil, err
 	}
 	load := func(name string) *script { return loadScript(name, o.keep) }

@@ -1,14 +1,9 @@
 package redisengine
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
-
-// infix is in every key of ours but a lock's own, and in no name.
-const infix = ":lockstep:"
 
 // Channels. A client has one, by which it is told of grants; lines and maps have
 // theirs only while somebody watches. A map's has the number of its database in it:
@@ -19,24 +14,8 @@ const (
 	mapChannel    = "lockstep:map:"
 )
 
-// root is what the sibling keys of a name begin with: all of them, and the name
-// itself, are in one slot of a cluster.
-func root(name string) string {
-	if hasTag(name) {
-		return name + infix
-	}
-	return "{" + name + "}" + infix
-}
-
-// hasTag says whether the name chooses its slot by a hash tag of its own.
-func hasTag(name string) bool {
-	_, rest, found := strings.Cut(name, "{")
-	if !found {
-		return false
-	}
-	tag, _, closed := strings.Cut(rest, "}")
-	return closed && tag != ""
-}
+// root is what the sibling keys of a name begin with.
+func root(name string) string { return keys.Root(name) }
 
 // The keys of a lock's name, in the order that scripts expect (lua/line.lua).
 func lineKeys(name string) []string {
@@ -50,37 +29,11 @@ func lineKeys(name string) []string {
 // removedKey says of a claim that it was removed by force.
 func removedKey(name string, id engine.ClaimID) string { return root(name) + "removed:" + string(id) }
 
-// lineOfKey is the name that a sibling key belongs to.
-func lineOfKey(key, suffix string) (name string, ok bool) {
-	r, ok := strings.CutSuffix(key, infix+suffix)
-	if !ok {
-		return "", false
-	}
-	if strings.HasPrefix(r, "{") && strings.HasSuffix(r, "}") {
-		if inner := r[1 : len(r)-1]; root(inner) == r+infix {
-			return inner, true
-		}
-	}
-	return r, root(r) == r+infix
-}
-
-// CheckName refuses what would put a name and its siblings into different slots,
-// what could be a sibling's name, and what would share siblings with another: those
-// of {x} are those of x.
+// CheckName refuses what cannot be a name here: braces that are not one hash tag, and
+// what could be a sibling's key.
 func (e *Engine) CheckName(name string) (string, error) {
-	key := e.key(name)
-	switch {
-	case strings.Contains(key, infix):
-		return "", fmt.Errorf("%w: name %q: %q is reserved", engine.ErrInvalid, name, infix)
-	case strings.ContainsAny(name, "{}") && !oneTag(name):
-		return "", fmt.Errorf("%w: name %q: braces are Redis' hash tags, and these are not one proper tag like {this}", engine.ErrInvalid, name)
-	case strings.HasPrefix(key, "{") && strings.HasSuffix(key, "}"):
-		return "", fmt.Errorf("%w: name %q: a hash tag needs something beside it, as in {user7}/cart", engine.ErrInvalid, name)
+	if err := keys.Check(e.prefix, name); err != nil {
+		return "", err
 	}
 	return name, nil
-}
-
-// oneTag says whether the braces of a name are one pair around something.
-func oneTag(name string) bool {
-	return strings.Count(name, "{") == 1 && strings.Count(name, "}") == 1 && hasTag(name)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
 
 func TestNamesThatWouldSplitTheirSiblingsAreRefused(t *testing.T) {
@@ -46,7 +47,7 @@ func FuzzKeysOfANameAreInItsSlot(f *testing.F) {
 		}
 		for i, suffix := range []string{"state", "claims", "wait", "live"} {
 			key := lineKeys(name)[i+1]
-			if back, ok := lineOfKey(key, suffix); !ok || back != name {
+			if back, ok := keys.Of(key, suffix); !ok || back != name {
 				t.Errorf("%q is a key of %q, and was read as one of %q, %v", key, name, back, ok)
 			}
 		}

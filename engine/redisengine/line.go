@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
 )
 
 // Line is the present line of a name.
@@ -151,13 +152,13 @@ func (e *Engine) namesPage(ctx context.Context, prefix, cursor string) (names []
 	var looks []Command
 	for i := range page.sub(1).len() {
 		key := page.sub(1).text(i)
-		if name, ok := lineOfKey(key, "live"); ok {
+		if name, ok := keys.Of(key, "live"); ok {
 			if strings.HasPrefix(name, prefix) {
 				names = append(names, name)
 			}
 			continue
 		}
-		if strings.HasPrefix(key, prefix) && !strings.Contains(key, infix) {
+		if strings.HasPrefix(key, prefix) && !strings.Contains(key, keys.Infix) {
 			candidates = append(candidates, key)
 			looks = append(looks, Command{Args: []string{"GETRANGE", key, "0", "80"}, FirstKey: 1})
 		}

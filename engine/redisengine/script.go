@@ -2,13 +2,11 @@ package redisengine
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // G505: Redis knows scripts by their SHA-1; nothing rests on its strength
 	"embed"
-	"encoding/hex"
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/lockstep-go/lockstep/engine/redisengine/internal/lua"
 )
 
 // Scripts are what this engine is made of: each is one step that happens as a
@@ -22,35 +20,13 @@ import (
 var luaFiles embed.FS
 
 // script is one program with its hash.
-type script struct {
-	name, source, sha string
-}
+type script = lua.Script
 
 // retention is for how long a name's token is remembered after its last grant,
 // and how long a commit's id, in ms: T of the token rule (S2).
 const retention = time.Hour
 
-// loadScript reads a script and what it includes. keep is the retention.
-func loadScript(name string, keep time.Duration) *script {
-	source := strings.ReplaceAll(include(name), "RETENTION_MS", strconv.FormatInt(keep.Milliseconds(), 10))
-	sum := sha1.Sum([]byte(source)) //nolint:gosec // G401: see the import
-	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
-}
-
-// include replaces the lines that name other files.
-func include(name string) string {
-	source, err := luaFiles.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		return fmt.Sprintf("error(%q)", err) // an embedded file is always there: a test loads all
-	}
-	lines := strings.Split(string(source), "\n")
-	for i, line := range lines {
-		if part, ok := strings.CutPrefix(line, "--@ "); ok {
-			lines[i] = include(part)
-		}
-	}
-	return strings.Join(lines, "\n")
-}
+func loadScript(name string, keep time.Duration) *script { return lua.Load(luaFiles, name, keep) }
 
 // call is one run of a script. All its keys are in one slot.
 type call struct {
@@ -61,9 +37,9 @@ type call struct {
 
 // command is the call by hash, or whole.
 func (c call) command(whole bool) Command {
-	head := []string{"EVALSHA", c.script.sha, strconv.Itoa(len(c.keys))}
+	head := []string{"EVALSHA", c.script.SHA, strconv.Itoa(len(c.keys))}
 	if whole {
-		head[0], head[1] = "EVAL", c.script.source
+		head[0], head[1] = "EVAL", c.script.Source
 	}
 	args := make([]string, 0, len(head)+len(c.keys)+len(c.args))
 	args = append(append(append(args, head...), c.keys...), c.args...)

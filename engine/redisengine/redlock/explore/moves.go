@@ -172,7 +172,7 @@ func (x *search) writeArrives(s state, c, i int) {
 		return
 	}
 	token := a.vote.token
-	if x.cfg.broken != noOwnerCheck && n.owner != uint8(c+1) || !x.cfg.noGuard && n.count > token {
+	if x.cfg.broken != noOwnerCheck && n.owner != uint8(c+1) || x.cfg.broken != noGuard && n.count > token {
 		if x.cfg.refusals {
 			a.writes, a.no = a.writes.Without(i), a.no.With(i)
 			x.push(s, ev("node %d declines the token of %d", i, c))
