@@ -15,11 +15,13 @@ type Info struct {
 	EveryTerm   bool   // WatchLine merges nothing
 	Kinds       []Kind // what Acquire takes
 	FixedTerm   bool   // Claim.Term is honoured
-	Pass        bool   // Session.Pass is honoured
-	TokenOrder  string // "name" or "engine": among which grants tokens compare
-	MaxValue    int    // bytes of one value
-	MaxTx       int    // bytes of one commit, keys and values; 0: no limit of its own
-	MaxOps      int    // entries and conditions of one commit; 0: no limit of its own
+	// MaxTerm is the longest Claim.Term, a longer one is ErrInvalid; 0: no limit of its own.
+	MaxTerm    time.Duration
+	Pass       bool   // Session.Pass is honoured
+	TokenOrder string // "name" or "engine": among which grants tokens compare
+	MaxValue   int    // bytes of one value
+	MaxTx      int    // bytes of one commit, keys and values; 0: no limit of its own
+	MaxOps     int    // entries and conditions of one commit; 0: no limit of its own
 	// Straggle is how long a request may arrive after its caller gave up; 0 only
 	// where a Release is carried out after every Acquire that was sent before it.
 	Straggle time.Duration

@@ -156,7 +156,7 @@ func termOnBadNetwork(t TB, s *suite) {
 	for _, fault := range networkFaults {
 		name := a.name()
 		f.On(Acquire, 1, fault)
-		lease, err := lc.Mutex(name).LockFor(a.ctx, longTTL)
+		lease, err := lc.Mutex(name).LockFor(a.ctx, s.longTerm())
 		if err != nil {
 			t.Fatalf("%v: LockFor: %v", fault, a.cause(err))
 		}

@@ -171,6 +171,7 @@ const (
 	needTransactions
 	needSessions
 	needMaxOps
+	needMaxTerm
 )
 
 // missing says what of a check's needs the engine or its harness has not.
@@ -199,6 +200,7 @@ func (s *suite) missing(c check) string {
 		{needTransactions, s.Transactions != nil, "Harness.Transactions"},
 		{needSessions, !s.ClaimsOnly, "no Harness.ClaimsOnly"},
 		{needMaxOps, s.info.MaxOps > 0, "Info.MaxOps"},
+		{needMaxTerm, s.info.MaxTerm > 0, "Info.MaxTerm"},
 	} {
 		if c.needs&n.need != 0 && !n.has {
 			lacks = append(lacks, n.what)

@@ -20,7 +20,16 @@ var termChecks = []check{
 	{rule: "a term runs from the grant, not from the claim", needs: needTerm, run: termRunsFromGrant},
 	{rule: "Release ends a term early", needs: needTerm, run: releaseEndsTerm},
 	{rule: "a repeated Acquire neither prolongs nor doubles a term", needs: needTerm, run: againTerm},
+	{rule: "a term longer than MaxTerm is refused", needs: needMaxTerm, run: longerTermRefused},
 	{rule: "an engine without terms refuses them", needs: needNoTerm, run: termRefused},
+}
+
+// longTerm is one that ends in no check.
+func (s *suite) longTerm() time.Duration {
+	if s.info.MaxTerm > 0 {
+		return min(longTTL, s.info.MaxTerm)
+	}
+	return longTTL
 }
 
 func termed(name string, d time.Duration) *engine.Claim {
@@ -83,7 +92,7 @@ func renewDoesNotProlongTerm(t TB, s *suite) {
 
 func termOutlivesEnd(t TB, s *suite) {
 	a, b := s.client(t), s.client(t)
-	cl := termed(a.name(), longTTL)
+	cl := termed(a.name(), s.longTerm())
 	a.acquireTerm(cl)
 	held := mutex(a.name())
 	a.acquire(held)
@@ -100,7 +109,7 @@ func termOutlivesEnd(t TB, s *suite) {
 
 func termOutlivesLoss(t TB, s *suite) {
 	a, b := s.lapsing(t), s.client(t)
-	cl, held := termed(a.name(), longTTL), mutex(a.name())
+	cl, held := termed(a.name(), s.longTerm()), mutex(a.name())
 	a.acquireTerm(cl)
 	a.acquire(held)
 	lost := b.enqueue(mutex(held.Name))
@@ -116,7 +125,7 @@ func waitingTermGoes(t TB, s *suite) {
 	a, b := s.client(t), s.client(t)
 	name := a.name()
 	b.acquire(mutex(name))
-	a.enqueue(termed(name, longTTL)).abandon()
+	a.enqueue(termed(name, s.longTerm())).abandon()
 	if err := a.session.End(a.ctx, a.begun()); err != nil {
 		t.Fatalf("End: %v", err)
 	}
@@ -138,7 +147,7 @@ func termRunsFromGrant(t TB, s *suite) {
 
 func releaseEndsTerm(t TB, s *suite) {
 	a, b := s.client(t), s.client(t)
-	cl := termed(a.name(), longTTL)
+	cl := termed(a.name(), s.longTerm())
 	a.acquireTerm(cl)
 	next := b.enqueue(mutex(cl.Name))
 	if r := a.renew(); len(r.Lost) > 0 {
@@ -171,8 +180,17 @@ func againTerm(t TB, s *suite) {
 
 func termRefused(t TB, s *suite) {
 	a := s.client(t)
-	cl := termed(a.name(), longTTL)
+	cl := termed(a.name(), s.longTerm())
 	is(t, "a term", a.refused(cl), engine.ErrUnsupported)
+	if l := a.line(cl.Name); len(l.Holders)+len(l.Waiters) > 0 {
+		t.Errorf("refused, and left %s", showLine(l))
+	}
+}
+
+func longerTermRefused(t TB, s *suite) {
+	a := s.client(t)
+	cl := termed(a.name(), s.info.MaxTerm+time.Second)
+	is(t, "a longer term", a.refused(cl), engine.ErrInvalid)
 	if l := a.line(cl.Name); len(l.Holders)+len(l.Waiters) > 0 {
 		t.Errorf("refused, and left %s", showLine(l))
 	}

@@ -11,7 +11,7 @@ import (
 var unknownChecks = []check{
 	{rule: "again, never arrived: enters as if new", run: againNotArrived},
 	{rule: "again, in line: goes on from its place", needs: needFIFO, run: againInLine},
-	{rule: "again, granted meanwhile: confirmed", run: againGranted},
+	{rule: "again, granted meanwhile: confirmed", needs: needFIFO, run: againGranted},
 	{rule: "again, released: enters as if new with a later token", run: againReleased},
 	{rule: "again, removed by somebody else: enters as if new", run: againRemoved},
 	{rule: "again, one that never arrived and must wait: waits at the end", needs: needFIFO, run: againWaits},

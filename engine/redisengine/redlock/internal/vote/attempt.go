@@ -117,12 +117,9 @@ func (a *Attempt) Decline(node int) {
 	a.decide()
 }
 
-// Expire: too much time has passed for the rest to be worth having.
-func (a *Attempt) Expire() {
-	if a.Phase < Won {
-		a.Phase = Lost
-	}
-}
+// Expire: too much time has passed for a grant to be worth having, or nobody wants
+// it any more. Nobody has been told of it.
+func (a *Attempt) Expire() { a.Phase = Lost }
 
 // decide ends the attempt where its end is certain. Who is silent may still speak,
 // but nobody waits for it.
