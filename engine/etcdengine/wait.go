@@ -1,0 +1,193 @@
+package etcdengine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// A waiter watches what it waits for, and looks at the line when that changes.
+//
+// The watch comes first and names no revision: one that begins in the past is served
+// every 100 ms only ("unsynced"). Then the line is looked at, by creation: not whether
+// the key that is watched exists, for its owner may give back and enter again under
+// the same key, behind us, and both would wait for ever. What happens after the look
+// the watch tells.
+//
+// Who is watched (S8): for exclusive kinds the one before; a reader watches the last
+// writer before it. Of shares only the first waiter watches the holders, since any of
+// them may free enough; others watch the one before them. So whoever is granted after
+// it waited touches its own key: the next watches that, and is granted as well or takes
+// over as the first waiter.
+
+// blocker is what a waiter waits for.
+type blocker struct {
+	key, end string // one key, or a range
+	created  int64  // which life of the key; 0 for a range
+	any      bool   // any change counts, not only the end
+}
+
+// behind waits for one claim's end.
+func (a *attempt) behind(c contender) blocker {
+	return blocker{key: a.dir + c.rest, created: c.created}
+}
+
+// await waits until what was in the way has changed, and looks at the line. It may
+// return a view that is not granted.
+func (a *attempt) await(outer context.Context, v view) (view, error) {
+	ctx, done := a.s.e.lasting(outer)
+	defer done()
+	changes := a.s.e.client.Watch(ctx, v.blocker.key, v.blocker.options()...)
+	for {
+		now, err := a.look(outer, v.created)
+		if err != nil || now.granted || now.blocker != v.blocker {
+			return now, err
+		}
+		if err := a.sleep(outer, changes); err != nil {
+			return view{}, a.s.e.interrupted(outer, err)
+		}
+	}
+}
+
+func (b blocker) options() []clientv3.OpOption {
+	var opts []clientv3.OpOption
+	if b.end != "" {
+		opts = append(opts, clientv3.WithRange(b.end))
+	}
+	if !b.any {
+		opts = append(opts, clientv3.WithFilterPut())
+	}
+	return opts
+}
+
+// sleep returns when there is a reason to look.
+func (a *attempt) sleep(ctx context.Context, changes clientv3.WatchChan) error {
+	a.w.asleep.Store(true)
+	defer a.w.asleep.Store(false)
+	select {
+	case <-a.w.removed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case r, ok := <-changes:
+		return watchError(r, ok)
+	}
+}
+
+// look asks a quorum for the claim and what is before it (S5). created is the claim's
+// own, 0 where it is not known.
+func (a *attempt) look(ctx context.Context, created int64) (view, error) {
+	if isExclusive(a.shape.kind) {
+		return a.lookBefore(ctx, created)
+	}
+	return a.lookAtLine(ctx)
+}
+
+// lookBefore reads the claim's own key and the last one made before it.
+func (a *attempt) lookBefore(ctx context.Context, created int64) (view, error) {
+	if created == 0 {
+		r, err := a.s.e.get(ctx, a.key, keysOnly)
+		if err != nil {
+			return view{}, err
+		}
+		if len(r.Kvs) == 0 {
+			return view{}, a.gone()
+		}
+		created = r.Kvs[0].GetCreateRevision()
+	}
+	before := inLine(a.dir, newest, one, keysOnly, clientv3.WithMaxCreateRev(created-1))
+	r, err := a.s.e.txn(ctx, nil, []clientv3.Op{clientv3.OpGet(a.key, keysOnly), before}, nil)
+	if err != nil {
+		return view{}, err
+	}
+	if own := ranged(r, 0); len(own) == 0 || own[0].GetCreateRevision() != created {
+		return view{}, a.gone()
+	}
+	v := view{token: r.Header.GetRevision(), created: created}
+	found := ranged(r, 1)
+	if len(found) == 0 {
+		v.granted = true
+		return v, nil
+	}
+	if line, _ := fromKeys(a.dir, found); len(line) > 0 {
+		v.blocker = a.behind(line[0])
+		return v, nil
+	}
+	return a.lookAtLine(ctx) // something else is in the range, or a foreign claim
+}
+
+// lookAtLine reads the whole line.
+func (a *attempt) lookAtLine(ctx context.Context) (view, error) {
+	r, err := a.s.e.txn(ctx, nil, []clientv3.Op{inLine(a.dir, byCreation)}, nil)
+	if err != nil {
+		return view{}, err
+	}
+	line := contenders(a.dir, ranged(r, 0))
+	i := a.indexIn(line)
+	if i < 0 {
+		return view{}, a.gone()
+	}
+	if i > 0 {
+		if err := a.fits(ctx, rules(line[:i])); err != nil {
+			return view{}, err
+		}
+	}
+	v := a.viewOf(line, i, r.Header.GetRevision())
+	if v.granted && !isExclusive(a.shape.kind) && i+1 < len(line) {
+		return v, a.touch(ctx)
+	}
+	return v, nil
+}
+
+func (a *attempt) indexIn(line []contender) int {
+	return slices.IndexFunc(line, func(c contender) bool { return c.rest == a.rest })
+}
+
+// viewOf is how the line looks from its i-th place, at a revision. The token of an
+// exclusive kind is that revision: what foreign mutexes have is such a one. Kinds that
+// share have no foreign clients, and are granted in the order of creation.
+func (a *attempt) viewOf(line []contender, i int, rev int64) view {
+	v := view{token: line[i].created, created: line[i].created}
+	if isExclusive(a.shape.kind) {
+		v.token = rev
+	}
+	switch holders := granted(line); {
+	case i < holders:
+		v.granted = true
+	case isExclusive(a.shape.kind):
+		v.blocker = a.behind(line[i-1])
+	case a.isReader():
+		v.blocker = a.behind(line[lastWriter(line[:i])])
+	case i == holders:
+		v.blocker = blocker{key: firstKey(a.dir), end: endKey(a.dir)}
+	default:
+		v.blocker = blocker{key: a.dir + line[i-1].rest, created: line[i-1].created, any: true}
+	}
+	return v
+}
+
+func (a *attempt) isReader() bool { return a.shape.kind == engine.ReadWrite && a.shape.shares == 1 }
+
+// lastWriter is the last that is no reader: a reader that waits has one before it.
+func lastWriter(line []contender) int {
+	for i, c := range slices.Backward(line) {
+		if c.shape.kind != engine.ReadWrite || c.shape.shares > 1 {
+			return i
+		}
+	}
+	return len(line) - 1
+}
+
+// touch changes nothing of the claim's key but its revision.
+func (a *attempt) touch(ctx context.Context) error {
+	_, err := a.s.e.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(a.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease())}, nil)
+	if errors.Is(err, rpctypes.ErrKeyNotFound) {
+		return a.gone()
+	}
+	return err
+}
