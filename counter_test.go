@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
@@ -64,6 +65,7 @@ func TestAdditionsAreExactWhenRepliesAreLost(t *testing.T) {
 			c, sh := s.shelved()
 			calls := 0
 			sh.commit = func(ctx context.Context, tx engine.Tx, next commitFunc) (engine.Revision, error) {
+				time.Sleep(time.Millisecond) // others read and commit meanwhile
 				r, err := next(ctx, tx)
 				sh.mu.Lock()
 				defer sh.mu.Unlock()
