@@ -135,6 +135,20 @@ func TestATickIsMissedWhenNobodyIsThereInTime(t *testing.T) {
 	})
 }
 
+// The one program there is runs from midnight to 2:50, and then not for 2:00.
+func TestWhatPassesDuringARunIsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		start := time.Now()
+		f.start(New(f.client(), "hourly", mustCron(t, "@hourly")), takes(2*time.Hour+50*time.Minute))
+		time.Sleep(3*time.Hour + time.Minute)
+		f.once(2)
+		if f.runs[start.UTC()] != 1 || f.runs[start.Add(3*time.Hour).UTC()] != 1 {
+			t.Errorf("ran %v", f.runs)
+		}
+	})
+}
+
 func TestATickIsSkippedWhileAnEarlierOneRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
