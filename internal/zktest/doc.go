@@ -50,6 +50,12 @@ func classPath() (java, path string, missing string) {
 	return java, strings.Join(found, string(os.PathListSeparator)), ""
 }
 
+// Missing is what there is not; "": nothing is missing.
+func Missing() string {
+	_, _, missing := classPath()
+	return missing
+}
+
 // Need ends the test where ZooKeeper is missing: it skips, or it fails where
 // everything is required (LOCKSTEP_REQUIRE) or the test cannot skip.
 func Need(t TB, missing string) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-go/lockstep/internal/childproc"
@@ -46,6 +47,8 @@ type Server struct {
 	t    TB
 	java string
 	args []string
+
+	words atomic.Int64 // asked by Word and Packets
 
 	mu   sync.Mutex
 	proc *childproc.Process // nil: never started
@@ -166,6 +169,7 @@ func (s *Server) Continue() {
 // forget that it was (its command fails on a database that is not there yet, and
 // the connection stays open).
 func (s *Server) Mode() string {
+	s.words.Add(1)
 	text, err := s.word("srvr", time.Second)
 	if err != nil {
 		return ""
@@ -175,13 +179,15 @@ func (s *Server) Mode() string {
 	return mode
 }
 
-// Packets is how many requests the server has received, pings among them.
+// Packets is how many requests the server has received, pings among them, and words
+// that this package asked not.
 func (s *Server) Packets() int {
-	return s.figure("zk_packets_received")
+	words := s.words.Add(1) // mntr's own is among its packets
+	return s.figure("zk_packets_received") - int(words)
 }
 
 func (s *Server) figure(name string) int {
-	text, err := s.Word("mntr")
+	text, err := s.word("mntr", patience)
 	if err != nil {
 		s.check("mntr", err)
 		return 0
@@ -198,7 +204,10 @@ func (s *Server) figure(name string) int {
 }
 
 // Word asks one of ZooKeeper's four-letter words.
-func (s *Server) Word(word string) (string, error) { return s.word(word, patience) }
+func (s *Server) Word(word string) (string, error) {
+	s.words.Add(1)
+	return s.word(word, patience)
+}
 
 func (s *Server) word(word string, limit time.Duration) (string, error) {
 	c, err := net.DialTimeout("tcp", s.Addr, limit) //nolint:noctx // it has a limit of its own

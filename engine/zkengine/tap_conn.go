@@ -1,0 +1,104 @@
+package zkengine
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// tapConn is a client's TCP connection. Its first message each way is the connect
+// request and its reply; after them it only takes note that something came.
+type tapConn struct {
+	net.Conn
+
+	tap  *Tap
+	sent time.Time // when the connect request was sent
+	head []byte    // of the connect reply, until it is whole
+	link *link     // nil: not connected yet
+	end  sync.Once
+}
+
+// handshake is how long a server that took the connection may take to answer the
+// connect request. go-zookeeper would wait for over six session timeouts.
+const handshake = 5 * time.Second
+
+func (c *tapConn) Write(b []byte) (int, error) {
+	if c.sent.IsZero() {
+		c.sent = time.Now()
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *tapConn) SetReadDeadline(t time.Time) error {
+	if limit := time.Now().Add(handshake); c.link == nil && t.After(limit) {
+		t = limit
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *tapConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	switch {
+	case err != nil:
+		c.lost(err)
+	case c.link != nil:
+		c.link.contact.Store(int64(time.Since(c.link.began)))
+	default:
+		c.connecting(b[:n])
+	}
+	return n, err
+}
+
+// connecting collects the connect reply, which the client reads in pieces. Nothing
+// comes behind it before the client has asked something.
+func (c *tapConn) connecting(b []byte) {
+	c.head = append(c.head, b...)
+	if r, ok := parseConnectReply(c.head); ok {
+		c.head = nil
+		c.tap.connected(c, r)
+	}
+}
+
+func (c *tapConn) Close() error {
+	c.lost(errors.New("closed before the server answered"))
+	return c.Conn.Close()
+}
+
+func (c *tapConn) lost(err error) {
+	c.end.Do(func() {
+		if c.link != nil {
+			c.tap.disconnected(c.link)
+		} else {
+			c.tap.refused(err)
+		}
+	})
+}
+
+// connectReply is what a server answers a connect request with: length, protocol
+// version, timeout in ms, session id, password, and since 3.4 whether it only
+// reads.
+type connectReply struct {
+	timeout time.Duration
+	session int64
+	passwd  []byte
+}
+
+func parseConnectReply(b []byte) (connectReply, bool) {
+	if len(b) < 4 || len(b) < 4+int(binary.BigEndian.Uint32(b)) {
+		return connectReply{}, false
+	}
+	b = b[4:]
+	if len(b) < 20 {
+		return connectReply{}, false
+	}
+	r := connectReply{
+		timeout: time.Duration(binary.BigEndian.Uint32(b[4:])) * time.Millisecond,
+		session: int64(binary.BigEndian.Uint64(b[8:])), //nolint:gosec // an id is any 64 bits
+	}
+	if n := int(binary.BigEndian.Uint32(b[16:])); n <= len(b)-20 {
+		r.passwd = append([]byte(nil), b[20:20+n]...)
+	}
+	return r, true
+}

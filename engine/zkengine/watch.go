@@ -1,0 +1,387 @@
+package zkengine
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+// errStopped: the consumer of a watch wants no more.
+var errStopped = errors.New("stopped")
+
+// Watch keeps no log and so begins with the whole map, whatever `after` is. Then the
+// map's node and each child carry a watch of ZooKeeper's; what fires is read again,
+// with the next watch. Two changes before that are seen as one.
+//
+// A broken connection ends it: what was missed is found by the core from the next
+// Full.
+func (s *store) Watch(ctx context.Context, m string, _ engine.Revision) iter.Seq2[engine.Event, error] {
+	return func(yield func(engine.Event, error) bool) {
+		if s.e.isOver() {
+			yield(engine.Event{}, engine.ErrClosed)
+			return
+		}
+		r := newReader(s, m, true)
+		defer r.close()
+		err := r.follow(ctx, func(ev engine.Event) bool { return yield(ev, nil) })
+		if !errors.Is(err, errStopped) {
+			yield(engine.Event{}, s.e.orClosed(err))
+		}
+	}
+}
+
+// reader is a map as it was last read.
+type reader struct {
+	s     *store
+	m     string
+	dir   string
+	watch bool
+	woken chan struct{}
+
+	entries map[string]engine.Entry // by child; "": the map's own value
+	known   map[string]bool         // children that are listened to
+	last    engine.Revision
+
+	mu      sync.Mutex
+	changed map[string]bool // paths of which an event came
+}
+
+func newReader(s *store, m string, watch bool) *reader {
+	return &reader{
+		s: s, m: m, dir: s.e.paths.of(m), watch: watch, woken: make(chan struct{}, 1),
+		entries: make(map[string]engine.Entry), known: make(map[string]bool), changed: make(map[string]bool),
+	}
+}
+
+func (r *reader) event(ev zk.Event) {
+	r.mu.Lock()
+	r.changed[ev.Path] = true
+	r.mu.Unlock()
+	select {
+	case r.woken <- struct{}{}:
+	default:
+	}
+}
+
+// take is the paths that have changed since it was last called.
+func (r *reader) take() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := r.changed
+	r.changed = make(map[string]bool)
+	return changed
+}
+
+func (r *reader) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.changed) > 0
+}
+
+func (r *reader) close() {
+	for child := range r.known {
+		r.s.e.conn.tap.unlisten(r.path(child), r)
+	}
+	r.known = nil
+}
+
+func (r *reader) path(child string) string {
+	if child == "" {
+		return r.dir
+	}
+	return r.dir + "/" + child
+}
+
+// listen is told of a child's events from now on.
+func (r *reader) listen(child string) {
+	if r.watch && !r.known[child] {
+		r.known[child] = true
+		r.s.e.conn.tap.listen(r.path(child), r)
+	}
+}
+
+func (r *reader) unlisten(child string) {
+	if r.known[child] {
+		delete(r.known, child)
+		r.s.e.conn.tap.unlisten(r.path(child), r)
+	}
+}
+
+// follow yields the map and then its changes, until the consumer stops, ctx ends or
+// the connection breaks.
+func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) error {
+	conn := r.s.e.conn
+	if _, err := ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, conn.sync(r.dir) }); err != nil {
+		return err
+	}
+	_, link := conn.tap.now()
+	if link == nil {
+		return errLink
+	}
+	ev, err := r.full(ctx)
+	quiet := time.NewTicker(engine.Stale / 3)
+	defer quiet.Stop()
+	for {
+		if err != nil {
+			return err
+		}
+		if _, now := conn.tap.now(); now != link {
+			return errLink
+		}
+		if (ev.Full || len(ev.Entries) > 0) && !yield(ev) {
+			return errStopped
+		}
+		select {
+		case <-r.woken:
+			ev, err = r.changes(ctx)
+		case <-quiet.C:
+			// Nothing has changed if no event comes before the answer to sync.
+			_, err = ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, conn.sync(r.dir) })
+			ev = engine.Event{}
+			if err == nil && !r.pending() && !yield(engine.Event{Revision: r.last}) {
+				return errStopped
+			}
+		case <-link.gone:
+			return errLink
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.s.e.ctx.Done():
+			return engine.ErrClosed
+		}
+	}
+}
+
+// full is the whole map.
+func (r *reader) full(ctx context.Context) (engine.Event, error) {
+	_, err := r.read(ctx, map[string]bool{r.dir: true})
+	if err != nil {
+		return engine.Event{}, err
+	}
+	ev := engine.Event{Revision: r.last, Full: true}
+	for _, e := range r.entries {
+		ev.Entries = append(ev.Entries, e)
+	}
+	ev.Entries = cloned(ev.Entries)
+	return ev, nil
+}
+
+// cloned has values that are their receiver's own, in order.
+func cloned(entries []engine.Entry) []engine.Entry {
+	for i := range entries {
+		entries[i].Value = slices.Clone(entries[i].Value)
+	}
+	return sorted(entries)
+}
+
+// rounds is how often a change that comes while others are read is read with them.
+const rounds = 8
+
+// changes reads what has changed until nothing changes meanwhile: all that happened
+// before the newest thing read has then been read, too, as its events came before.
+// So revisions rise. While somebody writes without a pause it ends all the same; what
+// is then told later has happened before, and gets the revision after.
+func (r *reader) changes(ctx context.Context) (engine.Event, error) {
+	before := r.last
+	all := make(map[string]engine.Entry)
+	for range rounds {
+		changed := r.take()
+		if len(changed) == 0 {
+			break
+		}
+		read, err := r.read(ctx, changed)
+		if err != nil {
+			return engine.Event{}, err
+		}
+		for _, e := range read {
+			all[e.Key] = e
+		}
+	}
+	ev := engine.Event{}
+	for _, e := range all {
+		ev.Entries = append(ev.Entries, e)
+	}
+	ev.Entries = cloned(ev.Entries)
+	if len(all) > 0 {
+		r.last = max(r.last, before+1)
+	}
+	ev.Revision = r.last
+	return ev, nil
+}
+
+// state is a child as it was read.
+type state struct {
+	child string
+	node  node
+	gone  bool
+}
+
+// read reads what changed, and what that brings to light, and says which entries are
+// other than they were.
+func (r *reader) read(ctx context.Context, changed map[string]bool) ([]engine.Entry, error) {
+	var todo []string
+	var listed *children
+	if changed[r.dir] {
+		r.listen("")
+		all, err := r.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		listed = &all
+		todo = append(todo, "")
+	}
+	present := make(map[string]bool)
+	if listed != nil {
+		for _, child := range listed.names {
+			_, claim := parseNode(child)
+			if _, ok := unescapeKey(child); claim || !ok || child == keep {
+				continue
+			}
+			present[child] = true
+			if !r.known[child] {
+				todo = append(todo, child)
+			}
+		}
+	}
+	for path := range changed {
+		if child := base(path); path != r.dir && (listed == nil || present[child]) && !slices.Contains(todo, child) {
+			todo = append(todo, child)
+		}
+	}
+	states, err := r.load(ctx, todo)
+	if err != nil {
+		return nil, err
+	}
+	var out []engine.Entry
+	for _, st := range states {
+		if e, ok := r.note(st); ok {
+			out = append(out, e)
+		}
+	}
+	if listed != nil {
+		at := revision(listed.stat.Pzxid)
+		out = append(out, r.missing(present, at)...)
+		r.last = max(r.last, at, revision(listed.stat.Mzxid))
+	}
+	return out, nil
+}
+
+// list is the map's children; none where it has no node. Then the revision is that of
+// the nearest node above, whose child has gone.
+func (r *reader) list(ctx context.Context) (children, error) {
+	conn := r.s.e.conn
+	return ask(ctx, r.s.e, func() (all children, err error) {
+		for {
+			if r.watch {
+				all, err = conn.childrenW(r.dir)
+			} else {
+				all, err = conn.children(r.dir)
+			}
+			if err == nil && len(all.names) > 2*maxKeys {
+				return all, tooMany(r.m, len(all.names))
+			}
+			if !errors.Is(err, zk.ErrNoNode) {
+				return all, explain(err)
+			}
+			var stat *zk.Stat
+			if r.watch { // for its coming
+				if stat, err = conn.existsW(r.dir); err != nil || stat != nil {
+					if err != nil {
+						return all, explain(err)
+					}
+					continue
+				}
+			}
+			return r.above()
+		}
+	})
+}
+
+func (r *reader) above() (children, error) {
+	for path := parent(r.dir); ; path = parent(path) {
+		stat, err := r.s.e.conn.exists(path)
+		if err != nil {
+			return children{}, explain(err)
+		}
+		if stat != nil {
+			return children{stat: zk.Stat{Pzxid: stat.Pzxid}}, nil
+		}
+		if path == "/" {
+			return children{}, nil
+		}
+	}
+}
+
+// load reads children, each with a watch for what comes next.
+func (r *reader) load(ctx context.Context, todo []string) ([]state, error) {
+	conn := r.s.e.conn
+	for _, child := range todo {
+		r.listen(child)
+	}
+	states := make([]state, len(todo))
+	_, err := ask(ctx, r.s.e, func() (struct{}, error) {
+		return struct{}{}, eachParallel(len(todo), func(i int) (err error) {
+			path := r.path(todo[i])
+			states[i].child = todo[i]
+			if r.watch {
+				states[i].node, err = conn.getW(path)
+			} else {
+				states[i].node, err = conn.get(path)
+			}
+			if errors.Is(err, zk.ErrNoNode) {
+				states[i].gone, err = true, nil
+			}
+			return explain(err)
+		})
+	})
+	return states, err
+}
+
+// note keeps what was read; false: it is no change. A child that has gone is told
+// when its parent's list says so (missing), with that revision.
+func (r *reader) note(st state) (engine.Entry, bool) {
+	old, was := r.entries[st.child]
+	switch {
+	case st.gone && st.child != "":
+		r.unlisten(st.child)
+		return engine.Entry{}, false
+	case st.gone || !isEntry(st.node):
+		if !was {
+			return engine.Entry{}, false
+		}
+		delete(r.entries, st.child)
+		at := max(revision(st.node.stat.Mzxid), old.Revision+1)
+		r.last = max(r.last, at)
+		return engine.Entry{Key: old.Key, Revision: at, Deleted: true}, true
+	}
+	key := ""
+	if st.child != "" {
+		key, _ = unescapeKey(st.child)
+	}
+	e := entryOf(key, st.node)
+	r.last = max(r.last, e.Revision)
+	if was && old.Revision == e.Revision {
+		return e, false
+	}
+	r.entries[st.child] = e
+	return e, true
+}
+
+// missing are the entries whose children are not there any more.
+func (r *reader) missing(present map[string]bool, at engine.Revision) (out []engine.Entry) {
+	for child, e := range r.entries {
+		if child == "" || present[child] {
+			continue
+		}
+		delete(r.entries, child)
+		r.unlisten(child)
+		out = append(out, engine.Entry{Key: e.Key, Revision: max(at, e.Revision+1), Deleted: true})
+	}
+	return out
+}
