@@ -47,7 +47,9 @@ type reader struct {
 
 	entries map[string]engine.Entry // by child; "": the map's own value
 	known   map[string]bool         // children that are listened to
-	last    engine.Revision
+	max     engine.Revision         // the newest that was read
+	last    engine.Revision         // the newest that was told
+	held    map[string]engine.Entry // changes that were read and not told, by key
 
 	mu      sync.Mutex
 	changed map[string]bool // paths of which an event came
@@ -56,7 +58,7 @@ type reader struct {
 func newReader(s *store, m string, watch bool) *reader {
 	return &reader{
 		s: s, m: m, dir: s.e.paths.of(m), watch: watch, woken: make(chan struct{}, 1),
-		entries: make(map[string]engine.Entry), known: make(map[string]bool), changed: make(map[string]bool),
+		entries: make(map[string]engine.Entry), known: make(map[string]bool), held: make(map[string]engine.Entry), changed: make(map[string]bool),
 	}
 }
 
@@ -64,6 +66,10 @@ func (r *reader) event(ev zk.Event) {
 	r.mu.Lock()
 	r.changed[ev.Path] = true
 	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *reader) wake() {
 	select {
 	case r.woken <- struct{}{}:
 	default:
@@ -145,7 +151,7 @@ func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) erro
 			// Nothing has changed if no event comes before the answer to sync.
 			_, err = ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, conn.sync(r.dir) })
 			ev = engine.Event{}
-			if err == nil && !r.pending() && !yield(engine.Event{Revision: r.last}) {
+			if err == nil && !r.pending() && len(r.held) == 0 && !yield(engine.Event{Revision: r.last}) {
 				return errStopped
 			}
 		case <-link.gone:
@@ -158,18 +164,37 @@ func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) erro
 	}
 }
 
-// full is the whole map.
+// rounds bounds how often a whole map is read again because it changes meanwhile.
+const rounds = 100
+
+// full is the whole map. What changed while it was read is read with it, so that what
+// follows is of later revisions.
 func (r *reader) full(ctx context.Context) (engine.Event, error) {
-	_, err := r.read(ctx, map[string]bool{r.dir: true})
-	if err != nil {
-		return engine.Event{}, err
+	if r.watch {
+		r.listen("")
 	}
+	changed := map[string]bool{r.dir: true}
+	for i := 0; i < rounds && len(changed) > 0; i++ {
+		if _, err := r.read(ctx, changed); err != nil {
+			return engine.Event{}, err
+		}
+		changed = r.take()
+	}
+	r.again(changed)
+	r.last = r.max
 	ev := engine.Event{Revision: r.last, Full: true}
 	for _, e := range r.entries {
 		ev.Entries = append(ev.Entries, e)
 	}
 	ev.Entries = cloned(ev.Entries)
 	return ev, nil
+}
+
+// again puts back what was taken and not read.
+func (r *reader) again(changed map[string]bool) {
+	for path := range changed {
+		r.event(zk.Event{Path: path})
+	}
 }
 
 // cloned has values that are their receiver's own, in order.
@@ -180,39 +205,49 @@ func cloned(entries []engine.Entry) []engine.Entry {
 	return sorted(entries)
 }
 
-// rounds is how often a change that comes while others are read is read with them.
-const rounds = 8
-
-// changes reads what has changed until nothing changes meanwhile: all that happened
-// before the newest thing read has then been read, too, as its events came before.
-// So revisions rise. While somebody writes without a pause it ends all the same; what
-// is then told later has happened before, and gets the revision after.
+// changes reads what has changed, and returns what is sure to be complete.
+//
+// When something of revision r has been read, the events of all that happened before
+// r have come. So what they are about is taken by the next look, and then everything
+// up to r is known: what is read is held back until then, and revisions rise. Where
+// nothing else has happened that next look asks nobody.
 func (r *reader) changes(ctx context.Context) (engine.Event, error) {
-	before := r.last
-	all := make(map[string]engine.Entry)
-	for range rounds {
-		changed := r.take()
-		if len(changed) == 0 {
-			break
+	for {
+		complete := r.max
+		if changed := r.take(); len(changed) > 0 {
+			read, err := r.read(ctx, changed)
+			if err != nil {
+				return engine.Event{}, err
+			}
+			for _, e := range read {
+				r.held[e.Key] = e
+			}
 		}
-		read, err := r.read(ctx, changed)
-		if err != nil {
-			return engine.Event{}, err
-		}
-		for _, e := range read {
-			all[e.Key] = e
+		if ev, ok := r.release(complete); ok {
+			return ev, nil
 		}
 	}
-	ev := engine.Event{}
-	for _, e := range all {
-		ev.Entries = append(ev.Entries, e)
+}
+
+// release is what is held of revisions up to the one given; false: look again.
+func (r *reader) release(complete engine.Revision) (engine.Event, bool) {
+	ev := engine.Event{Revision: r.last}
+	for key, e := range r.held {
+		if e.Revision <= complete {
+			ev.Entries = append(ev.Entries, e)
+			ev.Revision = max(ev.Revision, e.Revision)
+			delete(r.held, key)
+		}
 	}
-	ev.Entries = cloned(ev.Entries)
-	if len(all) > 0 {
-		r.last = max(r.last, before+1)
+	if len(ev.Entries) > 0 {
+		r.last = max(ev.Revision, r.last+1)
+		ev.Revision = r.last
+		ev.Entries = cloned(ev.Entries)
 	}
-	ev.Revision = r.last
-	return ev, nil
+	if len(r.held) > 0 {
+		r.wake()
+	}
+	return ev, len(ev.Entries) > 0 || len(r.held) == 0
 }
 
 // state is a child as it was read.
@@ -228,7 +263,6 @@ func (r *reader) read(ctx context.Context, changed map[string]bool) ([]engine.En
 	var todo []string
 	var listed *children
 	if changed[r.dir] {
-		r.listen("")
 		all, err := r.list(ctx)
 		if err != nil {
 			return nil, err
@@ -267,7 +301,7 @@ func (r *reader) read(ctx context.Context, changed map[string]bool) ([]engine.En
 	if listed != nil {
 		at := revision(listed.stat.Pzxid)
 		out = append(out, r.missing(present, at)...)
-		r.last = max(r.last, at, revision(listed.stat.Mzxid))
+		r.max = max(r.max, at, revision(listed.stat.Mzxid))
 	}
 	return out, nil
 }
@@ -357,7 +391,7 @@ func (r *reader) note(st state) (engine.Entry, bool) {
 		}
 		delete(r.entries, st.child)
 		at := max(revision(st.node.stat.Mzxid), old.Revision+1)
-		r.last = max(r.last, at)
+		r.max = max(r.max, at)
 		return engine.Entry{Key: old.Key, Revision: at, Deleted: true}, true
 	}
 	key := ""
@@ -365,7 +399,7 @@ func (r *reader) note(st state) (engine.Entry, bool) {
 		key, _ = unescapeKey(st.child)
 	}
 	e := entryOf(key, st.node)
-	r.last = max(r.last, e.Revision)
+	r.max = max(r.max, e.Revision)
 	if was && old.Revision == e.Revision {
 		return e, false
 	}
@@ -381,7 +415,9 @@ func (r *reader) missing(present map[string]bool, at engine.Revision) (out []eng
 		}
 		delete(r.entries, child)
 		r.unlisten(child)
-		out = append(out, engine.Entry{Key: e.Key, Revision: max(at, e.Revision+1), Deleted: true})
+		gone := engine.Entry{Key: e.Key, Revision: max(at, e.Revision+1), Deleted: true}
+		r.max = max(r.max, gone.Revision)
+		out = append(out, gone)
 	}
 	return out
 }
