@@ -7,6 +7,7 @@ require (
 	github.com/lockstep-go/lockstep v0.0.0
 	github.com/lockstep-go/lockstep/engine/redisengine v0.0.0
 	github.com/lockstep-go/lockstep/engine/sqliteengine v0.0.0
+	github.com/lockstep-go/lockstep/engine/zkengine v0.0.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
@@ -15,6 +16,7 @@ require (
 require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/fsnotify/fsnotify v1.10.1 // indirect
+	github.com/go-zookeeper/zk v1.0.4 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
@@ -32,4 +34,5 @@ replace (
 	github.com/lockstep-go/lockstep => ../..
 	github.com/lockstep-go/lockstep/engine/redisengine => ../../engine/redisengine
 	github.com/lockstep-go/lockstep/engine/sqliteengine => ../../engine/sqliteengine
+	github.com/lockstep-go/lockstep/engine/zkengine => ../../engine/zkengine
 )

@@ -301,7 +301,7 @@ func (c claim) seen(n node, holds bool) engine.Place {
 	p := c.place()
 	p.Note = n.data
 	if holds {
-		p.Token = engine.Token(n.stat.Czxid) //nolint:gosec // zxids are positive
+		p.Token = engine.Token(n.stat.Czxid)
 	}
 	return p
 }

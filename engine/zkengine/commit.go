@@ -65,7 +65,6 @@ type commit struct {
 	log    string
 	mark   string // of its id; "": it has none
 	tx     engine.Tx
-	tried  bool
 	synced bool // what is read is no older than this try
 }
 

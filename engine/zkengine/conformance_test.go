@@ -12,11 +12,12 @@ import (
 const longTimeout = "?timeout=30m"
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := zktest.Start(t, zktest.Options{})
 	enginetest.Run(t, enginetest.Harness{
 		Open: func(t enginetest.TB) engine.Engine { return openURL(t, "zk://"+s.Addr+"/suite"+longTimeout) },
 		EndSession: func(t enginetest.TB, session engine.Session) {
-			z := session.(*Session).z //nolint:forcetypeassert // the suite passes what Begin returned
+			z := session.(*Session).z
 			if err := endSession(s.Addr, z); err != nil {
 				t.Errorf("end a session: %v", err)
 			}
@@ -28,6 +29,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceOfAnEnsemble has sessions run out by themselves, and clients of
 // different members.
 func TestConformanceOfAnEnsemble(t *testing.T) {
+	t.Parallel()
 	ensemble := zktest.StartEnsemble(t, 3, zktest.Options{})
 	enginetest.Run(t, enginetest.Harness{
 		Open: func(t enginetest.TB) engine.Engine { return openURL(t, ensemble.URL()) },

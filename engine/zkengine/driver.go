@@ -169,18 +169,27 @@ func timeoutOf(t engine.Target) (time.Duration, error) {
 
 // dialerOf is nil for plain TCP.
 func dialerOf(t engine.Target) (dialFunc, error) {
+	var plain dialFunc
 	on := t.Params[paramTLS]
 	if on != "" && on != "on" {
-		return nil, invalid("%s=%.40s: wants on", paramTLS, on)
+		return plain, invalid("%s=%.40s: wants on", paramTLS, on)
 	}
 	if on == "" {
 		for _, p := range []string{paramCA, paramCert, paramKey} {
 			if t.Params[p] != "" {
-				return nil, invalid("%s wants tls=on", p)
+				return plain, invalid("%s wants tls=on", p)
 			}
 		}
-		return nil, nil
+		return plain, nil
 	}
+	config, err := tlsConfig(t)
+	if err != nil {
+		return plain, err
+	}
+	return (&tls.Dialer{Config: config}).DialContext, nil
+}
+
+func tlsConfig(t engine.Target) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := t.Params[paramCA]; file != "" {
 		pem, err := os.ReadFile(file)
@@ -198,5 +207,5 @@ func dialerOf(t engine.Target) (dialFunc, error) {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return (&tls.Dialer{Config: config}).DialContext, nil
+	return config, nil
 }

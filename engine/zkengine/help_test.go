@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,8 +49,8 @@ func (m *mainTB) Cleanup(f func()) {
 }
 
 func (m *mainTB) end() {
-	for i := len(m.cleanups) - 1; i >= 0; i-- {
-		m.cleanups[i]()
+	for _, f := range slices.Backward(m.cleanups) {
+		f()
 	}
 }
 
@@ -86,7 +87,7 @@ func openURL(t interface {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	return e.(*Engine) //nolint:forcetypeassert // it is this package's
+	return e.(*Engine)
 }
 
 // endSession has the server forget a session, as if it had run out: another
@@ -110,11 +111,11 @@ func takeOver(addr string, z *zkSession) error {
 	if err := c.SetDeadline(time.Now().Add(guard)); err != nil {
 		return err
 	}
-	b := binary.BigEndian.AppendUint32(nil, 0)                             // protocol version
-	b = binary.BigEndian.AppendUint64(b, 0)                                // last zxid seen
-	b = binary.BigEndian.AppendUint32(b, uint32(z.timeout.Milliseconds())) //nolint:gosec // small
-	b = binary.BigEndian.AppendUint64(b, uint64(z.id))                     //nolint:gosec // an id is any 64 bits
-	b = binary.BigEndian.AppendUint32(b, uint32(len(z.passwd)))            //nolint:gosec // small
+	b := binary.BigEndian.AppendUint32(nil, 0) // protocol version
+	b = binary.BigEndian.AppendUint64(b, 0)    // last zxid seen
+	b = binary.BigEndian.AppendUint32(b, uint32(z.timeout.Milliseconds()))
+	b = binary.BigEndian.AppendUint64(b, uint64(z.id))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(z.passwd)))
 	b = append(b, z.passwd...)
 	closing := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 1), 0xfffffff5) // closeSession, -11
 	// Both at once: the client takes its session back as soon as it can.
@@ -137,7 +138,7 @@ func takeOver(addr string, z *zkSession) error {
 func send(c net.Conn, messages ...[]byte) error {
 	var b []byte
 	for _, m := range messages {
-		b = append(binary.BigEndian.AppendUint32(b, uint32(len(m))), m...) //nolint:gosec // small
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(m))), m...)
 	}
 	_, err := c.Write(b)
 	return err
@@ -161,5 +162,5 @@ func begin(t *testing.T, e *Engine, ttl time.Duration) *Session {
 	if err != nil {
 		t.Fatalf("Begin: %v", err)
 	}
-	return s.(*Session) //nolint:forcetypeassert // it is this package's
+	return s.(*Session)
 }

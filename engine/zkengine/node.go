@@ -117,7 +117,7 @@ func checkClaim(c *engine.Claim) error {
 }
 
 func notInID(r rune) bool {
-	return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // contender is one node that stands in a line.
@@ -172,7 +172,7 @@ func number(digits string) (int32, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(digits, 10, 32)
-	return int32(n), err == nil //nolint:gosec // parsed as 32 bits
+	return int32(n), err == nil
 }
 
 // parseOwn reads a node of Lockstep's.
@@ -237,10 +237,6 @@ func (c contender) ownNumber(rest string) (contender, bool) {
 	return c, ok && err1 == nil && err2 == nil && shares >= 1 && shares <= limit
 }
 
-// before compares numbers with wrap-around: ZooKeeper counts on from 2147483647 to
-// -2147483648.
-func before(a, b int32) bool { return a-b < 0 }
-
 // claim is one claim in a line: ours with its nodes, or a node of another program.
 type claim struct {
 	contender          // the first node
@@ -275,7 +271,9 @@ func parseLine(names []string) []claim {
 	if len(all) == 0 {
 		return nil
 	}
-	zero := all[0].number // numbers in one line are less than 1<<31 apart
+	// ZooKeeper counts on from 2147483647 to -2147483648. Numbers in one line are less
+	// than 1<<31 apart, so their differences tell the order.
+	zero := all[0].number
 	slices.SortFunc(all, func(a, b contender) int { return cmp.Compare(a.number-zero, b.number-zero) })
 	var line []claim
 	for _, c := range all {

@@ -70,7 +70,7 @@ func entryOf(key string, n node) engine.Entry {
 	return engine.Entry{Key: key, Value: n.data, Revision: revision(n.stat.Mzxid)}
 }
 
-func revision(zxid int64) engine.Revision { return engine.Revision(zxid) } //nolint:gosec // zxids are positive
+func revision(zxid int64) engine.Revision { return engine.Revision(zxid) }
 
 // Get is one entry.
 func (s *store) Get(ctx context.Context, m, key string) (engine.Entry, error) {

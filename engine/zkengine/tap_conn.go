@@ -95,7 +95,7 @@ func parseConnectReply(b []byte) (connectReply, bool) {
 	}
 	r := connectReply{
 		timeout: time.Duration(binary.BigEndian.Uint32(b[4:])) * time.Millisecond,
-		session: int64(binary.BigEndian.Uint64(b[8:])), //nolint:gosec // an id is any 64 bits
+		session: int64(binary.BigEndian.Uint64(b[8:])),
 	}
 	if n := int(binary.BigEndian.Uint32(b[16:])); n <= len(b)-20 {
 		r.passwd = append([]byte(nil), b[20:20+n]...)

@@ -99,13 +99,13 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 		if !ready {
 			continue
 		}
-		if err := s.sleep(ctx, p, w); err != nil {
+		if err := s.sleep(ctx, w); err != nil {
 			return engine.Grant{}, err
 		}
 	}
 }
 
-func (s *Session) sleep(ctx context.Context, p *place, w *waiter) error {
+func (s *Session) sleep(ctx context.Context, w *waiter) error {
 	select {
 	case <-w.woken:
 		return nil
@@ -254,7 +254,7 @@ func (s *Session) grant(ctx context.Context, c *engine.Claim, p *place, waited b
 		return engine.Grant{}, engine.ErrSessionEnded
 	}
 	p.granted = true
-	return engine.Grant{Token: engine.Token(p.czxid)}, nil //nolint:gosec // zxids are positive
+	return engine.Grant{Token: engine.Token(p.czxid)}, nil
 }
 
 // touch writes a node's data over itself.

@@ -123,43 +123,52 @@ func (r *reader) unlisten(child string) {
 // follow yields the map and then its changes, until the consumer stops, ctx ends or
 // the connection breaks.
 func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) error {
-	conn := r.s.e.conn
-	if _, err := ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, conn.sync(r.dir) }); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return err
 	}
-	_, link := conn.tap.now()
+	_, link := r.s.e.conn.tap.now()
 	if link == nil {
 		return errLink
 	}
-	ev, err := r.full(ctx)
 	quiet := time.NewTicker(engine.Stale / 3)
 	defer quiet.Stop()
-	for {
+	for ev, err := r.full(ctx); ; ev, err = r.next(ctx, link, quiet.C) {
 		if err != nil {
 			return err
 		}
-		if _, now := conn.tap.now(); now != link {
+		if _, now := r.s.e.conn.tap.now(); now != link {
 			return errLink
 		}
-		if (ev.Full || len(ev.Entries) > 0) && !yield(ev) {
+		if !yield(ev) {
 			return errStopped
 		}
+	}
+}
+
+func (r *reader) sync(ctx context.Context) error {
+	_, err := ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, r.s.e.conn.sync(r.dir) })
+	return err
+}
+
+// next is the next changes, or after a while without any that there are none.
+func (r *reader) next(ctx context.Context, link *link, quiet <-chan time.Time) (engine.Event, error) {
+	for {
 		select {
 		case <-r.woken:
-			ev, err = r.changes(ctx)
-		case <-quiet.C:
+			if ev, err := r.changes(ctx); err != nil || len(ev.Entries) > 0 {
+				return ev, err
+			}
+		case <-quiet:
 			// Nothing has changed if no event comes before the answer to sync.
-			_, err = ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, conn.sync(r.dir) })
-			ev = engine.Event{}
-			if err == nil && !r.pending() && len(r.held) == 0 && !yield(engine.Event{Revision: r.last}) {
-				return errStopped
+			if err := r.sync(ctx); err != nil || !r.pending() && len(r.held) == 0 {
+				return engine.Event{Revision: r.last}, err
 			}
 		case <-link.gone:
-			return errLink
+			return engine.Event{}, errLink
 		case <-ctx.Done():
-			return ctx.Err()
+			return engine.Event{}, ctx.Err()
 		case <-r.s.e.ctx.Done():
-			return engine.ErrClosed
+			return engine.Event{}, engine.ErrClosed
 		}
 	}
 }
@@ -260,32 +269,29 @@ type state struct {
 // read reads what changed, and what that brings to light, and says which entries are
 // other than they were.
 func (r *reader) read(ctx context.Context, changed map[string]bool) ([]engine.Entry, error) {
-	var todo []string
 	var listed *children
+	var todo []string
+	present := make(map[string]bool)
 	if changed[r.dir] {
 		all, err := r.list(ctx)
 		if err != nil {
 			return nil, err
 		}
-		listed = &all
-		todo = append(todo, "")
-	}
-	present := make(map[string]bool)
-	if listed != nil {
-		for _, child := range listed.names {
-			_, claim := parseNode(child)
-			if _, ok := unescapeKey(child); claim || !ok || child == keep {
-				continue
-			}
-			present[child] = true
-			if !r.known[child] {
-				todo = append(todo, child)
+		listed, todo = &all, []string{""}
+		for _, child := range all.names {
+			if isKey(child) {
+				present[child] = true
 			}
 		}
 	}
-	for path := range changed {
-		if child := base(path); path != r.dir && (listed == nil || present[child]) && !slices.Contains(todo, child) {
+	for child := range present {
+		if !r.known[child] || changed[r.path(child)] {
 			todo = append(todo, child)
+		}
+	}
+	for path := range changed {
+		if path != r.dir && listed == nil {
+			todo = append(todo, base(path))
 		}
 	}
 	states, err := r.load(ctx, todo)
@@ -304,6 +310,13 @@ func (r *reader) read(ctx context.Context, changed map[string]bool) ([]engine.En
 		r.max = max(r.max, at, revision(listed.stat.Mzxid))
 	}
 	return out, nil
+}
+
+// isKey says whether a child may be an entry.
+func isKey(child string) bool {
+	_, claim := parseNode(child)
+	_, key := unescapeKey(child)
+	return !claim && key && child != keep
 }
 
 // list is the map's children; none where it has no node. Then the revision is that of
