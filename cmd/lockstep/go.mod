@@ -8,6 +8,7 @@ require (
 	github.com/lockstep-go/lockstep/engine/redisengine v0.0.0
 	github.com/lockstep-go/lockstep/engine/sqliteengine v0.0.0
 	github.com/lockstep-go/lockstep/engine/zkengine v0.0.0
+	github.com/lockstep-go/lockstep/schedule v0.0.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
@@ -21,6 +22,7 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/netresearch/go-cron v0.9.1 // indirect
 	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
@@ -35,4 +37,5 @@ replace (
 	github.com/lockstep-go/lockstep/engine/redisengine => ../../engine/redisengine
 	github.com/lockstep-go/lockstep/engine/sqliteengine => ../../engine/sqliteengine
 	github.com/lockstep-go/lockstep/engine/zkengine => ../../engine/zkengine
+	github.com/lockstep-go/lockstep/schedule => ../../schedule
 )

@@ -361,6 +361,9 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"barrier", "n"}, {"barrier", "-n", "2"}, {"barrier", "n", "-n", "0"}, {"barrier", "n", "-n", "1001"},
 		{"barrier", "n", "-n", "2", "-E", "-1"},
 		{"once", "n"}, {"once", "--", "true"}, {"once", "n", "m", "--", "true"}, {"once", "n", "--keep", "0.5", "--", "true"},
+		{"cron", "* * * * *", "n"}, {"cron", "* * * * *", "--", "true"}, {"cron", "* * *", "n", "--", "true"},
+		{"cron", "@every 1ms", "n", "--", "true"},
+		{"cron", "* * * * *", ".n", "--", "true"}, {"cron", "* * * * *", "n", "--late", "0.5", "--", "true"},
 		{"sem", "n", "-n", "2", "--weight", "3", "--", "true"}, {"sem", "n", "-n", "2", "--weight", "0", "--", "true"},
 		{"--engine", "nosuch://host", "version", "more"},
 	} {

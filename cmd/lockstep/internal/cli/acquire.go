@@ -167,7 +167,7 @@ func childEnv(env, names []string, tokens []lockstep.Token, url string) []string
 	var out []string
 	for _, kv := range env {
 		switch key, _, _ := strings.Cut(kv, "="); key {
-		case "LOCKSTEP_NAME", "LOCKSTEP_TOKEN", envURL, envPassword:
+		case "LOCKSTEP_NAME", "LOCKSTEP_TOKEN", envTick, envID, envURL, envPassword:
 		default:
 			out = append(out, kv)
 		}

@@ -59,7 +59,7 @@ this user on this host, and nothing has to be started.`,
 	f.BoolVar(&a.json, "json", false, "print JSON, errors included")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error what happens")
 	root.AddCommand(
-		a.lockCommand(), a.semCommand(), a.electCommand(), a.leaderCommand(), a.onceCommand(), a.demoCommand(),
+		a.lockCommand(), a.semCommand(), a.electCommand(), a.leaderCommand(), a.onceCommand(), a.cronCommand(), a.demoCommand(),
 		a.voteCommand(), a.barrierCommand(),
 		a.putCommand(), a.getCommand(), a.delCommand(), a.listCommand(), a.watchCommand(),
 		a.lsCommand(), a.statusCommand(), a.releaseCommand(), a.doctorCommand(), a.versionCommand(),

@@ -86,7 +86,8 @@ func TestAnErrorIsOneLine(t *testing.T) {
 }
 
 func TestTheChildsEnvironmentReplacesAnOuterLocks(t *testing.T) {
-	got := childEnv([]string{"A=1", "LOCKSTEP_NAME=outer", "LOCKSTEP_TOKEN=1", "LOCKSTEP_URL=u:p", "LOCKSTEP_PASSWORD=p", "LOCKSTEP_NAMES=kept"},
+	got := childEnv([]string{"A=1", "LOCKSTEP_NAME=outer", "LOCKSTEP_TOKEN=1", "LOCKSTEP_URL=u:p", "LOCKSTEP_PASSWORD=p",
+		"LOCKSTEP_TICK=t", "LOCKSTEP_ID=i", "LOCKSTEP_NAMES=kept"},
 		[]string{"a", "b"}, []lockstep.Token{7, 8}, "file:///x")
 	want := []string{"A=1", "LOCKSTEP_NAMES=kept", "LOCKSTEP_NAME=a\nb", "LOCKSTEP_TOKEN=7\n8", "LOCKSTEP_URL=file:///x"}
 	if !slices.Equal(got, want) {

@@ -175,11 +175,17 @@ func (a *app) run(ctx context.Context, c *lockstep.Client, j *job, h *held, sign
 	return result, quitUnlessZero(result.Code)
 }
 
-// guarded runs the child so that it cannot outlive what is held.
+// guarded runs the child so that it cannot outlive what is held; nil: nothing is,
+// and then the child cannot outlive this process alone.
 func (a *app) guarded(c *lockstep.Client, h *held, child guard.Child) (guard.Result, error) {
 	child.TTL, child.Suspend = c.TTL(), c.Info().Suspend
-	child.Until, child.Lost = h.until, h.ctx.Done()
 	child.Say = func(text string) { fmt.Fprintf(a.err, "lockstep: %s\n", text) }
+	if h == nil {
+		farOff := time.Now().Add(10 * 366 * 24 * time.Hour)
+		child.Until = func() time.Time { return farOff }
+		return guard.Run(child)
+	}
+	child.Until, child.Lost = h.until, h.ctx.Done()
 	live, err := h.leases[0].LivenessFile() // one session, so one for all
 	if err == nil {
 		child.Keep = []*os.File{live}

@@ -18,7 +18,6 @@ could be shown may be missing, the last never is. The token is 0 where the engin
 not said it yet, and for a leader of another program's library.`
 
 func (a *app) leaderCommand() *cobra.Command {
-	var watch bool
 	cmd := &cobra.Command{
 		Use:               "leader NAME",
 		Short:             "Print who leads an election",
@@ -26,23 +25,29 @@ func (a *app) leaderCommand() *cobra.Command {
 		Args:              between(1, 1),
 		ValidArgsFunction: a.completeNames(1),
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "print every change, until a signal comes")
 	a.asking(cmd, func(ctx context.Context, c *lockstep.Client, args []string) error {
 		return a.leader(ctx, c.Election(args[0]), args[0])
 	})
+	a.watching(cmd, func(ctx context.Context, c *lockstep.Client, name string) error {
+		return a.observe(ctx, c.Election(name), name)
+	})
+	return cmd
+}
+
+// watching makes a subcommand that asks for a name once one that follows it with
+// --watch, until a signal comes.
+func (a *app) watching(cmd *cobra.Command, run func(ctx context.Context, c *lockstep.Client, name string) error) {
+	watch := cmd.Flags().Bool("watch", false, "print every change, until a signal comes")
 	ask := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !watch {
+		if !*watch {
 			return ask(cmd, args)
 		}
 		if a.timeout.given {
 			return usage("--watch goes on until a signal comes: it has no --timeout")
 		}
-		return a.await(cmd.Context(), &waitFlags{}, args[0], "", func(w *wait, c *lockstep.Client) error {
-			return a.observe(w, c.Election(args[0]), args[0])
-		})
+		return a.await(cmd.Context(), &waitFlags{}, args[0], "", func(w *wait, c *lockstep.Client) error { return run(w, c, args[0]) })
 	}
-	return cmd
 }
 
 func (a *app) leader(ctx context.Context, e *lockstep.Election, name string) error {

@@ -25,6 +25,8 @@ var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver, zkengine.D
 const (
 	envURL      = "LOCKSTEP_URL"
 	envPassword = "LOCKSTEP_PASSWORD"
+	envTick     = "LOCKSTEP_TICK" // of cron's command
+	envID       = "LOCKSTEP_ID"   // of join's
 )
 
 // with runs f with a client of the engine that the user chose.
