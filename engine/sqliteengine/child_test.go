@@ -26,6 +26,7 @@ func serve(dir string) {
 	}
 	var session *Session
 	held := make(map[string]*engine.Claim)
+	m := &mortal{Engine: e}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		words := strings.Fields(in.Text())
 		switch words[0] {
@@ -60,6 +61,15 @@ func serve(dir string) {
 			say(err, "done")
 		case "count": // count NAME ROUNDS
 			say(count(ctx, e, words[1], words[2]), "done")
+		case "mortal": // mortal CALL before|after
+			m.at, _ = strconv.Atoi(words[1])
+			m.after = words[2] == "after"
+			say(nil, "mortal")
+		case "once": // once RESULT; answers RESULT CALLS
+			r, err := runOnce(ctx, m, words[1])
+			say(err, fmt.Sprint(r, " ", m.made()))
+		case "vote": // vote ID CHOICE; answers CALLS
+			say(castVote(ctx, m, words[1], words[2]), strconv.Itoa(m.made()))
 		case "guard": // a process that keeps the session alive
 			pid, err := guard(session)
 			say(err, strconv.Itoa(pid))

@@ -256,6 +256,14 @@ func (c *child) hear() string {
 	return c.out.Text()
 }
 
+// last is an answer, or "" where the child has died.
+func (c *child) last() string {
+	if c.out.Scan() {
+		return c.out.Text()
+	}
+	return ""
+}
+
 func (c *child) ask(format string, args ...any) string {
 	c.t.Helper()
 	c.send(fmt.Sprintf(format, args...))
