@@ -29,30 +29,12 @@ func LeadershipFrom(ctx context.Context) *Leadership {
 // a value over [MaxNote], [ErrUnavailable] (then it may yet be seen), the
 // context's.
 func (l *Leadership) Proclaim(ctx context.Context, value string) error {
-	return failed("proclaim as leader of", l.Name(), l.proclaim(ctx, []byte(value)))
-}
-
-func (l *Leadership) proclaim(ctx context.Context, note []byte) error {
-	if err := checkNote(note); err != nil {
-		return err
+	note := []byte(value)
+	err := checkNote(note)
+	if err == nil {
+		err = l.setNote(ctx, note)
 	}
-	if err := l.Err(); err != nil {
-		return err
-	}
-	inner, free := l.Attach(ctx)
-	defer free()
-	err := l.s.c.ask(inner, func(ctx context.Context) error { return l.s.es.SetNote(ctx, &l.claim.Claim, note) })
-	switch over := l.Err(); {
-	case err == nil:
-		return nil
-	case over != nil:
-		return over
-	case errors.Is(err, ErrNotFound):
-		l.end(errTaken)
-		l.s.poke() // upkeep tells the observer
-		return l.Err()
-	}
-	return err
+	return failed("proclaim as leader of", l.Name(), err)
 }
 
 // Transfer hands the lead over to the first candidate in line with this value,

@@ -83,6 +83,28 @@ func (l *Lease) Release(ctx context.Context) error {
 	return failed("release", l.Name(), l.s.release(ctx, l.claim))
 }
 
+// setNote replaces what others see of the claim, and ends the lease as lost where
+// it finds that the engine no longer has it.
+func (l *Lease) setNote(ctx context.Context, note []byte) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	inner, free := l.Attach(ctx)
+	defer free()
+	err := l.s.c.ask(inner, func(ctx context.Context) error { return l.s.es.SetNote(ctx, &l.claim.Claim, note) })
+	switch over := l.Err(); {
+	case err == nil:
+		return nil
+	case over != nil:
+		return over
+	case errors.Is(err, ErrNotFound):
+		l.end(errTaken)
+		l.s.poke() // upkeep tells the observer
+		return l.Err()
+	}
+	return err
+}
+
 // LivenessFile is a descriptor that keeps the lease's session from ending with
 // this process, for a child that ends the work after this process was killed.
 // The session's TTL goes on as before. The caller closes it. [ErrUnsupported]

@@ -16,6 +16,7 @@ var primitives = []area{
 	{"election", electionChecks},
 	{"view", viewChecks},
 	{"typed maps and values", typedChecks},
+	{"group", groupChecks},
 	{"counter", counterChecks},
 	{"latch", latchChecks},
 	{"once", onceChecks},

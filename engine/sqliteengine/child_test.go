@@ -42,6 +42,11 @@ func serve(dir string) {
 			g, err := session.Acquire(ctx, c, false)
 			held[words[1]] = c
 			say(err, strconv.FormatUint(uint64(g.Token), 10))
+		case "join": // join GROUP ID
+			c := mutex(words[1])
+			c.Kind, c.Limit, c.Note = engine.Group, engine.Unlimited, []byte("1 "+words[2]+"\n")
+			_, err := session.Acquire(ctx, c, false)
+			say(err, "joined")
 		case "release": // release NAME
 			_, err := session.Release(ctx, held[words[1]])
 			say(err, "released")

@@ -50,6 +50,34 @@ func TestThirdIsGrantedWhenHolderAndFirstWaiterDie(t *testing.T) {
 	mustGrant(t, third)
 }
 
+// Others need not wait for the TTL to see that a member is gone.
+func TestAMemberWhoseProcessDiesIsGoneAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	c, err := lockstep.New(open(t, dir), lockstep.WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	member := spawn(t, dir)
+	member.ask("begin %s", long)
+	if answer := member.ask("join g a"); answer != "joined" {
+		t.Fatal(answer)
+	}
+	shown := 0
+	for members, err := range c.Group("g").Watch(guarded(t)) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case shown == 1 && len(members) == 0:
+			return
+		case shown > 0 || len(members) != 1 || members[0].ID != "a":
+			t.Fatalf("shown %+v", members)
+		}
+		shown++
+		member.kill()
+	}
+}
+
 func TestStoppedHolderKeepsItsTTLAndNoLonger(t *testing.T) {
 	dir := t.TempDir()
 	holder := spawn(t, dir)
