@@ -126,6 +126,7 @@ func TestNoTwoMembersHaveOneID(t *testing.T) {
 		wantNo(t, first.Leave(t.Context()))
 		<-joined
 		wantMembers(t, g, "a=second")
+		synctest.Wait()
 		line, err := s.client().Line(t.Context(), "g")
 		wantNo(t, err)
 		if len(line.Holders) != 1 {
