@@ -190,8 +190,34 @@ func TestAMemberJoinsAgainAfterItsSessionWasLost(t *testing.T) {
 		if !m.Joined() || m.Token() <= token {
 			t.Errorf("it is in: %v, with token %d after %d", m.Joined(), m.Token(), token)
 		}
+		r.set(func() { r.cut = true })
+		time.Sleep(2 * ttl)
+		r.set(func() { r.cut = false })
+		time.Sleep(ttl)
+		wantMembers(t, c.Group("g"), "a=2")
 		wantNo(t, m.Leave(t.Context()))
 		wantMembers(t, c.Group("g"), "")
+	})
+}
+
+// The claim goes at that very moment: what was set is said by the next one.
+func TestDataThatIsSetAsTheClaimGoesIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		c, r := s.rigged()
+		m := join(t, c.Group("g"), "a", "1")
+		var gone sync.Once
+		r.set(func() {
+			r.setNote = func(ctx context.Context, note []byte, next func(context.Context, []byte) error) (err error) {
+				gone.Do(func() { err = engine.ErrNotFound })
+				if err != nil {
+					return err
+				}
+				return next(ctx, note)
+			}
+		})
+		wantNo(t, m.SetData(t.Context(), []byte("2")))
+		wantMembers(t, s.client().Group("g"), "a=2")
 	})
 }
 

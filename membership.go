@@ -159,6 +159,9 @@ func (m *Membership) enter(ctx context.Context) (*Lease, error) {
 	if err = m.first(waiting, l); err == nil {
 		return l, nil
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		<-waiting.Done() // the lease's own timer may have been a moment earlier
+	}
 	if waiting.Err() != nil && ctx.Err() == nil {
 		err = r.c.stillHeld(ctx, l.claim)
 	}
