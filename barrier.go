@@ -107,6 +107,7 @@ func (b *Barrier) enter(ctx context.Context) (*Stay, error) {
 	}
 	p, err := b.begin(ctx, lease)
 	if err != nil {
+		err = lease.why(ctx, err)
 		b.depart(ctx, lease)
 		return nil, err
 	}
@@ -183,13 +184,17 @@ func (b *Barrier) waiting(line []Place, s barrierState, me ClaimID) ([]ClaimID, 
 
 // agrees refuses to wait beside somebody who waits for another number.
 func (b *Barrier) agrees(note []byte) error {
-	var a arrival
-	if err := json.Unmarshal(note, &a); err != nil || a.Layout < 1 {
-		return &MismatchError{Name: b.r.m.name, Detail: "somebody is in its line who has not arrived at a barrier"}
+	// The layout first: a newer one may mean something else by the rest.
+	var head struct {
+		Layout int `json:"layout"`
 	}
-	if a.Layout > recordLayout {
+	var a arrival
+	switch err := json.Unmarshal(note, &head); {
+	case err == nil && head.Layout > recordLayout:
 		return fmt.Errorf("%w: somebody has arrived with layout %d and this program knows %d: it needs a newer Lockstep",
-			ErrUnsupported, a.Layout, recordLayout)
+			ErrUnsupported, head.Layout, recordLayout)
+	case err != nil, head.Layout < 1, json.Unmarshal(note, &a) != nil:
+		return &MismatchError{Name: b.r.m.name, Detail: "somebody is in its line who has not arrived at a barrier"}
 	}
 	if a.N != b.n {
 		return &MismatchError{Name: b.r.m.name, Detail: fmt.Sprintf("somebody waits at the barrier for %d, and this waits for %d", a.N, b.n)}

@@ -2,6 +2,7 @@ package lockstep_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"sync"
@@ -174,7 +175,11 @@ func TestWhoLosesItsSessionWhileWaitingIsTold(t *testing.T) {
 		go func() { told <- c.Barrier("start", 2).Wait(t.Context()) }()
 		synctest.Wait()
 		r.set(func() { r.cut = true })
-		wantErr(t, <-told, lockstep.ErrLost)
+		err := <-told
+		wantErr(t, err, lockstep.ErrLost)
+		if errors.Is(err, context.Canceled) {
+			t.Errorf("it looks like its caller's own end: %v", err)
+		}
 
 		inside, r := s.rigged()
 		stay, err := inside.Barrier("alone", 1).Enter(t.Context())
@@ -206,6 +211,29 @@ func TestABarrierRefusesAnotherNumber(t *testing.T) {
 		}
 		wantErr(t, new(lockstep.Barrier).Wait(t.Context()), lockstep.ErrInvalid)
 	})
+}
+
+// S13: whoever has arrived with another version is not counted without a word.
+func TestArrivalsOfANewerLayoutAreRefused(t *testing.T) {
+	for note, want := range map[string]error{
+		`{"layout":2,"n":"in a form of its own"}`: lockstep.ErrUnsupported,
+		`{"layout":2,"n":2}`:                      lockstep.ErrUnsupported,
+		`{"layout":1,"n":2,"new":true}`:           nil,
+		`host 7`:                                  lockstep.ErrMismatch,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t)
+			session, err := s.s.Engine().Begin(t.Context(), engine.SessionOptions{TTL: time.Hour})
+			wantNo(t, err)
+			claim := engine.Claim{ID: "theirs", Name: ".barrier.n", Kind: engine.Group, Shares: 1, Limit: engine.Unlimited, Note: []byte(note)}
+			_, err = session.Acquire(t.Context(), &claim, false)
+			wantNo(t, err)
+			if err := s.client().Barrier("n", 2).Wait(t.Context()); !errors.Is(err, want) {
+				t.Errorf("beside %s: %v; want %v", note, err, want)
+			}
+			wantNo(t, session.End(t.Context(), []*engine.Claim{&claim}))
+		})
+	}
 }
 
 // A member that is stopped while later phases begin still finds its own.

@@ -180,6 +180,15 @@ func (l *Lease) end(why error) (first bool) {
 	return true
 }
 
+// why is err, or the lease's end where that has cut a call of this package's short:
+// only the caller's own context may look like it.
+func (l *Lease) why(ctx context.Context, err error) error {
+	if over := l.Err(); err != nil && over != nil && ctx.Err() == nil {
+		return over
+	}
+	return err
+}
+
 // base is the context that ends with the lease, without any values. It is made
 // when first asked for: 10,000 leases that nobody asks cost nothing here.
 func (l *Lease) base() context.Context {

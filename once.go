@@ -78,8 +78,8 @@ func (o *Once) do(ctx context.Context, f func(context.Context) ([]byte, error)) 
 	if lease == nil {
 		return result, err
 	}
-	err = o.r.m.c.do(ctx, lease, func(ctx context.Context) (err error) {
-		result, err = o.run(ctx, lease.Token(), f)
+	err = o.r.m.c.do(ctx, lease, func(context.Context) (err error) {
+		result, err = o.run(ctx, lease, f)
 		return err
 	})
 	if err != nil {
@@ -140,8 +140,25 @@ var errFinished = errors.New("the result is there")
 // run begins, runs f and records its result, unless somebody was faster. Between
 // its two steps the token in the record keeps out whoever began before: a result
 // that comes late, after a later run began, is not recorded.
-func (o *Once) run(ctx context.Context, token Token, f func(context.Context) ([]byte, error)) ([]byte, error) {
-	s, err := o.r.update(ctx, "", func(_ context.Context, s *seen[onceState]) (bool, error) {
+func (o *Once) run(ctx context.Context, lease *Lease, f func(context.Context) ([]byte, error)) ([]byte, error) {
+	under, free := lease.Attach(ctx)
+	defer free()
+	s, err := o.begin(under, lease.Token())
+	if err != nil || finished(s) {
+		return s.state.Result, lease.why(ctx, err)
+	}
+	result, err := f(under)
+	if err != nil {
+		return nil, err
+	}
+	if limit := o.longest(); len(result) > limit {
+		return nil, invalidf("a result of %d bytes; it may have %d here", len(result), limit)
+	}
+	return result, lease.why(ctx, o.finish(under, lease.Token(), result))
+}
+
+func (o *Once) begin(ctx context.Context, token Token) (seen[onceState], error) {
+	return o.r.update(ctx, "", func(_ context.Context, s *seen[onceState]) (bool, error) {
 		switch {
 		case finished(*s):
 			return false, nil
@@ -151,24 +168,17 @@ func (o *Once) run(ctx context.Context, token Token, f func(context.Context) ([]
 		s.state = onceState{Token: token}
 		return true, nil
 	})
-	if err != nil || finished(s) {
-		return s.state.Result, err
-	}
-	result, err := f(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if limit := o.longest(); len(result) > limit {
-		return nil, invalidf("a result of %d bytes; it may have %d here", len(result), limit)
-	}
-	s, err = o.r.update(ctx, "", func(_ context.Context, s *seen[onceState]) (bool, error) {
+}
+
+func (o *Once) finish(ctx context.Context, token Token, result []byte) error {
+	_, err := o.r.update(ctx, "", func(_ context.Context, s *seen[onceState]) (bool, error) {
 		if s.state.Token != token {
 			return false, errOvertaken
 		}
 		s.state.Done, s.state.Result = true, result
 		return true, nil
 	})
-	return s.state.Result, err
+	return err
 }
 
 // errOvertaken: what this run comes to is no longer wanted.

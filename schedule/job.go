@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -27,7 +28,11 @@ const DefaultLate = time.Minute
 // New is the job of that name: all who use the name must give the same times, or
 // each runs ticks of its own. While its function runs, the mutex of that name is held.
 func New(c *lockstep.Client, name string, times Times) *Job {
-	return &Job{c: c, name: name, times: times, late: DefaultLate, report: func(Report) {}}
+	return &Job{c: c, name: name, times: times, late: DefaultLate, report: func(r Report) {
+		if r.Err != nil && r.Outcome != Skipped {
+			slog.Warn("schedule: a tick failed", "job", name, "tick", r.Tick, "outcome", r.Outcome, "error", r.Err)
+		}
+	}}
 }
 
 // Late is the same with another bound: a tick that nobody has asked for so long after
@@ -46,8 +51,8 @@ func (j *Job) Overlap() *Job {
 	return &with
 }
 
-// Report is the same with f told of every tick that this program had a part in. f is
-// called by one goroutine at a time.
+// Report is the same with f told of every tick that this program had a part in, by one
+// goroutine at a time; where it is not given, slog.Default is told of errors.
 func (j *Job) Report(f func(Report)) *Job {
 	with := *j
 	var mu sync.Mutex
