@@ -94,7 +94,10 @@ func (r request) acquire(ctx context.Context, h how) (*Lease, error) {
 
 // wait bounds the claim by WithWait and tells of its progress.
 func (r request) wait(ctx context.Context, canonical string, h how) (*Lease, error) {
-	asked := r.c.clock.now()
+	var asked time.Time
+	if r.c.opts.observer.Granted != nil {
+		asked = r.c.clock.now()
+	}
 	r.c.opts.observer.waiting(r.name)
 	waiting := ctx
 	if r.opts.wait > 0 && !h.try {

@@ -61,7 +61,7 @@ func (l *Leadership) transfer(ctx context.Context, candidate string) error {
 	if !l.end(ErrReleased) {
 		return l.Err()
 	}
-	c.opts.observer.released(l.Lease, c.clock.now().Sub(l.since))
+	c.opts.observer.released(l.Lease)
 	l.s.forget(l.Lease)
 	err = c.ask(ctx, func(ctx context.Context) error { return l.s.es.Pass(ctx, &l.claim.Claim, heir) })
 	if err != nil || l.claim.doubts > 0 {

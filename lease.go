@@ -47,7 +47,7 @@ func (l *Lease) Until() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k := l.s.c.clock; k.suspend != nil { // as seen on Go's clock, which callers use
-		return l.ends().Add(-k.suspend())
+		return l.ends().Add(-k.suspend(time.Now()))
 	}
 	return l.ends()
 }
@@ -75,7 +75,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	if !l.end(ErrReleased) {
 		return nil
 	}
-	l.s.c.opts.observer.released(l, l.s.c.clock.now().Sub(l.since))
+	l.s.c.opts.observer.released(l)
 	if l.claim.Term > 0 {
 		return failed("release", l.Name(), l.releaseTerm(ctx))
 	}

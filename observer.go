@@ -43,8 +43,8 @@ func (o *Observer) lost(l *Lease, held time.Duration, why error) {
 	}
 }
 
-func (o *Observer) released(l *Lease, held time.Duration) {
-	if o.Released != nil {
-		o.Released(l, held)
+func (o *Observer) released(l *Lease) {
+	if o.Released != nil { // only then the clock is read
+		o.Released(l, l.s.c.clock.now().Sub(l.since))
 	}
 }

@@ -231,7 +231,7 @@ func (s *session) close(why error) error {
 	released := fmt.Errorf("%w: %w", ErrReleased, why)
 	for _, l := range leases {
 		if l.end(released) {
-			s.c.opts.observer.released(l, s.c.clock.now().Sub(l.since))
+			s.c.opts.observer.released(l)
 		}
 	}
 	wakeAll(waiting, why)

@@ -52,7 +52,7 @@ func (c *Client) termOver(l *Lease) {
 	if !c.forgetTerm(l) || l.Err() == nil {
 		return // its holder was faster
 	}
-	c.opts.observer.released(l, c.clock.now().Sub(l.since))
+	c.opts.observer.released(l)
 }
 
 // forgetTerm says whether the lease was still known.

@@ -14,26 +14,22 @@ func margin(ttl time.Duration) time.Duration { return ttl/100 + 25*time.Millisec
 
 // clock is the core's clock. Its times are compared with each other only.
 type clock struct {
-	wall    func() time.Time     // with its monotonic reading
-	suspend func() time.Duration // nil: suspended time does not count
+	wall func() time.Time // with its monotonic reading
+	// suspend is how long the machine had been suspended at a reading of wall, or
+	// since; nil: it does not count.
+	suspend func(at time.Time) time.Duration
 }
 
 func newClock(countSuspend bool) clock {
 	k := clock{wall: time.Now}
-	if countSuspend && suspended() >= 0 {
+	if countSuspend && suspended(time.Now()) >= 0 {
 		k.suspend = suspended
 	}
 	return k
 }
 
 func (k clock) now() time.Time {
-	// Suspended time is read after the wall clock: a suspension in between
-	// makes the reading late by it, and a late reading closes windows.
-	now := k.wall()
-	if k.suspend == nil {
-		return now
-	}
-	return now.Add(k.suspend())
+	return k.instant().ours
 }
 
 // foreign turns a time that an engine took, on Go's clock, into this clock's.
@@ -51,5 +47,7 @@ func (k clock) instant() instant {
 	if k.suspend == nil {
 		return instant{raw, raw}
 	}
-	return instant{raw.Add(k.suspend()), raw}
+	// Where the suspended time is read later than the wall clock, a suspension in
+	// between makes the reading late by it, and a late reading closes windows.
+	return instant{raw.Add(k.suspend(raw)), raw}
 }

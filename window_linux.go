@@ -12,13 +12,13 @@ const (
 	clockBoottime  = 7
 )
 
-// suspended is how long this machine has been suspended since its start, or
-// negative where the kernel does not tell. A lock and its release ask for it some
-// six times, and the kernel's answer takes half a microsecond; so it is asked only
+// suspended is how long this machine had been suspended at a reading of the clock, or
+// has been by now, or negative where the kernel does not tell. A lock and its release
+// ask for it some five times, and the kernel's answer takes half a microsecond; so it is asked only
 // where it may have changed: when the machine goes on, the kernel moves the wall
 // clock by what the monotonic one has missed, before any program runs.
-func suspended() time.Duration {
-	now := readSkew()
+func suspended(at time.Time) time.Duration {
+	now := skewAt(at)
 	if last := lastSuspended.Load(); last != nil && last.skew.near(now) {
 		return last.suspended
 	}
@@ -42,8 +42,7 @@ var (
 // this process started, and when.
 type skew struct{ wall, at time.Duration }
 
-func readSkew() skew {
-	now := time.Now()
+func skewAt(now time.Time) skew {
 	at := now.Sub(processStart)
 	return skew{now.Round(0).Sub(processStart.Round(0)) - at, at}
 }

@@ -95,14 +95,14 @@ func (s *Session) ask(ctx context.Context, c *engine.Claim, w *waiting, entered 
 	if !alone(c.Kind) {
 		script = s.e.scripts.enter
 	}
-	life, term := s.ttl, "0"
+	life, lasts, term := s.ttl, s.ms, "0"
 	if c.Term > 0 {
-		life, term = c.Term, inMillis(c.Term)
+		life, lasts, term = c.Term, inMillis(c.Term), inMillis(c.Term)
 	}
 	args := []string{
 		string(c.ID) + marker + letter(c.Kind) + ":",
 		":0:" + term + ":" + s.e.client + ":" + string(c.Note),
-		inMillis(life),
+		lasts,
 		s.ms + " " + strconv.Itoa(c.Shares) + " " + strconv.Itoa(c.Limit) + " " + flag(c.Try || !s.e.bell.listens()),
 	}
 	keys := lineKeys(s.e.key(c.Name))

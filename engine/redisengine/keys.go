@@ -20,9 +20,10 @@ func root(name string) string { return keys.Root(name) }
 // The keys of a lock's name, in the order that scripts expect (lua/line.lua).
 func lineKeys(name string) []string {
 	// Cut out of one string: each key would be an allocation of its own.
-	r := root(name)
-	all := r + "state" + r + "claims" + r + "wait" + r + "live"
-	state, claims, wait := len(r)+len("state"), len(r)+len("claims"), len(r)+len("wait")
+	before, after := keys.Around(name)
+	all := before + name + after + "state" + before + name + after + "claims" + before + name + after + "wait" + before + name + after + "live"
+	r := len(before) + len(name) + len(after)
+	state, claims, wait := r+len("state"), r+len("claims"), r+len("wait")
 	return []string{name, all[:state], all[state:][:claims], all[state+claims:][:wait], all[state+claims+wait:]}
 }
 

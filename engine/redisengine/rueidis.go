@@ -49,6 +49,14 @@ func (t *rueidisTransport) Do(ctx context.Context, commands ...Command) []Result
 	}
 }
 
+// one is Do of one command.
+func (t *rueidisTransport) one(ctx context.Context, c Command) Result {
+	if t.connected.Load() {
+		return t.sendOne(ctx, c)
+	}
+	return t.Do(ctx, c)[0]
+}
+
 func failed(commands []Command, err error) []Result {
 	results := make([]Result, len(commands))
 	for i := range results {
@@ -68,24 +76,10 @@ func (t *rueidisTransport) aside(f func()) bool {
 	return true
 }
 
-// send sends commands, and notes whether a server answered.
+// send sends commands.
 func (t *rueidisTransport) send(ctx context.Context, commands []Command) []Result {
-	results := t.sendNow(ctx, commands)
-	last := results[len(results)-1].Err
-	switch {
-	case last == nil || code(last) != "":
-		if !t.connected.Load() {
-			t.connected.Store(true)
-		}
-	case ctx.Err() == nil:
-		t.connected.Store(false)
-	}
-	return results
-}
-
-func (t *rueidisTransport) sendNow(ctx context.Context, commands []Command) []Result {
 	if len(commands) == 1 {
-		return []Result{t.result(t.client.Do(ctx, t.build(commands[0])))}
+		return []Result{t.sendOne(ctx, commands[0])}
 	}
 	built := make([]rueidis.Completed, len(commands))
 	for i, c := range commands {
@@ -95,7 +89,26 @@ func (t *rueidisTransport) sendNow(ctx context.Context, commands []Command) []Re
 	for i, r := range t.client.DoMulti(ctx, built...) {
 		results[i] = t.result(r)
 	}
+	t.note(ctx, results[len(results)-1].Err)
 	return results
+}
+
+func (t *rueidisTransport) sendOne(ctx context.Context, c Command) Result {
+	r := t.result(t.client.Do(ctx, t.build(c)))
+	t.note(ctx, r.Err)
+	return r
+}
+
+// note notes whether a server answered.
+func (t *rueidisTransport) note(ctx context.Context, err error) {
+	switch {
+	case err == nil || code(err) != "":
+		if !t.connected.Load() {
+			t.connected.Store(true)
+		}
+	case ctx.Err() == nil:
+		t.connected.Store(false)
+	}
 }
 
 // build names one key: all of a command's keys are in one slot.

@@ -48,11 +48,20 @@ func (c call) command(whole bool) Command {
 
 // run runs one script.
 func run(ctx context.Context, t Transport, c call) (any, error) {
-	r := t.Do(ctx, c.command(false))[0]
-	if code(r.Err) == "NOSCRIPT" {
-		r = t.Do(ctx, c.command(true))[0]
+	r := one(ctx, t, c.command(false))
+	if r.Err != nil && code(r.Err) == "NOSCRIPT" {
+		r = one(ctx, t, c.command(true))
 	}
 	return r.Value, r.Err
+}
+
+// one sends one command: without a list of one and another for its result, where
+// the transport can.
+func one(ctx context.Context, t Transport, c Command) Result {
+	if t, ok := t.(*rueidisTransport); ok {
+		return t.one(ctx, c)
+	}
+	return t.Do(ctx, c)[0]
 }
 
 // runAll runs scripts in one pipeline, and those that the server did not know in

@@ -15,10 +15,16 @@ const Infix = ":lockstep:"
 // Root is what the sibling keys of a name begin with: all of them, and the name
 // itself, are in one slot of a cluster.
 func Root(name string) string {
+	before, after := Around(name)
+	return before + name + after
+}
+
+// Around is what stands before and after a name in its root.
+func Around(name string) (before, after string) {
 	if hasTag(name) {
-		return name + Infix
+		return "", Infix
 	}
-	return "{" + name + "}" + Infix
+	return "{", "}" + Infix
 }
 
 // Of is the name that a sibling key belongs to; suffix is what comes after its
