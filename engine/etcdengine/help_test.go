@@ -1,0 +1,158 @@
+package etcdengine
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/internal/etcdtest"
+)
+
+// tries is how many a test makes: more in its long form.
+func tries(short, long int) int {
+	if os.Getenv("LOCKSTEP_SOAK") != "" {
+		return long
+	}
+	return short
+}
+
+// guarded is a context that ends with the test, or when it hangs.
+func guarded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*patience, fmt.Errorf("nothing happened for %v", 2*patience))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// start is one server that does not wait for its disk.
+func start(t *testing.T) *etcdtest.Member {
+	t.Helper()
+	return etcdtest.Start(t, unsafe...)
+}
+
+// opened on addresses as a user does, by a URL's target.
+func openOn(t *testing.T, addrs []string, params map[string]string) *Engine {
+	t.Helper()
+	e, err := open(guarded(t), engine.Target{Scheme: scheme, Hosts: addrs, Params: params})
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() { e.Close() }) // the server may be gone by then
+	return e
+}
+
+// client is an engine with a session, as a process has it.
+type client struct {
+	*Session
+
+	t   *testing.T
+	ctx context.Context
+}
+
+func begin(t *testing.T, e *Engine, o engine.SessionOptions) *client {
+	t.Helper()
+	if o.TTL == 0 {
+		o.TTL = 10 * time.Minute
+	}
+	s, err := e.Begin(guarded(t), o)
+	if err != nil {
+		t.Fatalf("begin: %v", err)
+	}
+	return &client{s.(*Session), t, guarded(t)}
+}
+
+func newClaim(name string, k engine.Kind, shares, limit int) *engine.Claim {
+	return &engine.Claim{ID: engine.ClaimID(rand.Text()), Name: name, Kind: k, Shares: shares, Limit: limit}
+}
+
+func mutex(name string) *engine.Claim { return newClaim(name, engine.Mutex, 1, 1) }
+
+func try(c *engine.Claim) *engine.Claim { c.Try = true; return c }
+
+func election(name, note string) *engine.Claim {
+	c := newClaim(name, engine.Election, 1, 1)
+	c.Note = []byte(note)
+	return c
+}
+
+// take must be granted.
+func (c *client) take(cl *engine.Claim) engine.Grant {
+	c.t.Helper()
+	g, err := c.Acquire(c.ctx, cl, false)
+	if err != nil {
+		c.t.Fatalf("acquire %q: %v", cl.Name, err)
+	}
+	return g
+}
+
+// give must find the claim.
+func (c *client) give(cl *engine.Claim) {
+	c.t.Helper()
+	if removed, err := c.Release(c.ctx, cl); err != nil || !removed {
+		c.t.Fatalf("release %q: removed %v, %v", cl.Name, removed, err)
+	}
+}
+
+// queued is an Acquire under way.
+type queued struct {
+	t     *testing.T
+	claim *engine.Claim
+	grant engine.Grant
+	err   error
+	done  chan struct{}
+}
+
+// queue returns when the claim is in line and its Acquire asleep.
+func (c *client) queue(cl *engine.Claim) *queued {
+	c.t.Helper()
+	q := &queued{t: c.t, claim: cl, done: make(chan struct{})}
+	go func() {
+		defer close(q.done)
+		q.grant, q.err = c.Acquire(c.ctx, cl, false)
+	}()
+	c.t.Cleanup(func() { <-q.done })
+	await(c.t, "the claim to wait", func() bool {
+		l, err := c.e.Line(c.ctx, cl.Name)
+		return err == nil && slices.ContainsFunc(l.Waiters, func(p engine.Place) bool { return p.ID == cl.ID }) && len(c.busy()) == 0
+	})
+	return q
+}
+
+func (q *queued) granted() engine.Grant {
+	q.t.Helper()
+	<-q.done
+	if q.err != nil {
+		q.t.Fatalf("the waiter on %q: %v", q.claim.Name, q.err)
+	}
+	return q.grant
+}
+
+// core is a client as a program of a user's has it.
+func core(t *testing.T, addrs []string, ttl time.Duration) *lockstep.Client {
+	t.Helper()
+	url := "etcd://" + addrs[0]
+	for _, a := range addrs[1:] {
+		url += "," + a
+	}
+	c, err := lockstep.Open(guarded(t), url+"?timeout=2s", Driver, lockstep.WithTTL(ttl), lockstep.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() }) // the server may be gone by then
+	return c
+}
+
+// admin is etcd's own client.
+func admin(t *testing.T, addrs ...string) *clientv3.Client {
+	t.Helper()
+	return newClient(t, addrs, nil)
+}
