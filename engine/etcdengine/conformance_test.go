@@ -3,6 +3,7 @@ package etcdengine
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +36,7 @@ func TestConformanceOfDebiansServer(t *testing.T) {
 // unsafe: what does not test the disk need not wait for it.
 var unsafe = []string{"--unsafe-no-fsync"}
 
-// harness counts requests where they are made: all but what streams carry.
+// harness counts requests where they are made: all but what watches carry.
 func harness(t *testing.T, c *etcdtest.Cluster) enginetest.Harness {
 	t.Helper()
 	var requests atomic.Int64
@@ -117,6 +118,12 @@ func newClient(t etcdtest.TB, addrs []string, requests *atomic.Int64) *clientv3.
 					requests.Add(1)
 				}
 				return next(ctx, method, req, reply, cc, opts...)
+			}), grpc.WithChainStreamInterceptor(
+			func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				if requests != nil && strings.HasSuffix(method, "LeaseKeepAlive") {
+					requests.Add(1)
+				}
+				return next(ctx, d, cc, method, opts...)
 			})},
 	})
 	if err != nil {

@@ -41,11 +41,13 @@ type Options struct {
 	Program string   // "": the module's; [Debian]: what is on PATH under that name
 	Args    []string // added to each member's
 	Scheme  string   // of the client's addresses: "" is http
+	Peers   bool     // members reach each other through a network that can be cut
 }
 
 // Cluster is one cluster of a test.
 type Cluster struct {
 	Members []*Member
+	Peers   *Peers // where it was asked for
 }
 
 // Member is one server. Its methods may be called by any goroutine while the test
@@ -57,6 +59,7 @@ type Member struct {
 
 	t       TB
 	name    string
+	known   string // where other members find it
 	program string
 	args    []string
 	health  string
@@ -91,15 +94,25 @@ func StartWith(t TB, o Options) *Cluster {
 func plan(t TB, o Options, program string) *Cluster {
 	t.Helper()
 	c := &Cluster{}
+	var err error
 	free := freePorts(2 * max(o.Members, 1))
 	for i := range max(o.Members, 1) {
-		dir, err := os.MkdirTemp("", "etcd")
+		var dir string
+		dir, err = os.MkdirTemp("", "etcd")
 		if err != nil {
 			t.Fatalf("etcdtest: %v", err)
 		}
-		m := &Member{Addr: free[2*i], Peer: free[2*i+1], Dir: dir, t: t, name: "m" + strconv.Itoa(i), program: program}
+		m := &Member{Addr: free[2*i], Peer: free[2*i+1], known: free[2*i+1], Dir: dir, t: t, name: "m" + strconv.Itoa(i), program: program}
 		t.Cleanup(m.remove)
 		c.Members = append(c.Members, m)
+	}
+	if o.Peers {
+		c.Peers = newPeers(t)
+		for i, m := range c.Members {
+			if m.known, err = c.Peers.add(i, m.Peer); err != nil {
+				t.Fatalf("etcdtest: %v", err)
+			}
+		}
 	}
 	scheme := o.Scheme
 	if scheme == "" {
@@ -111,7 +124,7 @@ func plan(t TB, o Options, program string) *Cluster {
 		m.args = []string{
 			"--name", m.name, "--data-dir", filepath.Join(m.Dir, "data"), "--logger", "zap", "--log-level", "warn",
 			"--listen-client-urls", client, "--advertise-client-urls", client,
-			"--listen-peer-urls", "http://" + m.Peer, "--initial-advertise-peer-urls", "http://" + m.Peer,
+			"--listen-peer-urls", "http://" + m.Peer, "--initial-advertise-peer-urls", "http://" + m.known,
 			"--initial-cluster", c.initial(), "--initial-cluster-state", "new", "--initial-cluster-token", c.Members[0].Peer,
 		}
 		m.args = append(m.args, o.Args...)
@@ -122,7 +135,7 @@ func plan(t TB, o Options, program string) *Cluster {
 func (c *Cluster) initial() string {
 	var all []string
 	for _, m := range c.Members {
-		all = append(all, m.name+"=http://"+m.Peer)
+		all = append(all, m.name+"=http://"+m.known)
 	}
 	return strings.Join(all, ",")
 }
@@ -138,7 +151,62 @@ func (c *Cluster) start() error {
 			return err
 		}
 	}
+	return c.introduce()
+}
+
+// introduce tells the network between the members who is who.
+func (c *Cluster) introduce() error {
+	if c.Peers == nil {
+		return nil
+	}
+	for i, m := range c.Members {
+		is, err := m.Status()
+		if err != nil {
+			return err
+		}
+		id, err := strconv.ParseUint(is.Header.MemberID, 10, 64)
+		if err != nil {
+			return err
+		}
+		c.Peers.know(strconv.FormatUint(id, 16), i)
+	}
 	return nil
+}
+
+// Leader is the number of the member that leads, as that member sees it itself.
+func (c *Cluster) Leader() (int, bool) {
+	for i, m := range c.Members {
+		if is, err := m.Status(); err == nil && is.Leader == is.Header.MemberID {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// Status is what a member says of itself.
+type Status struct {
+	Header struct {
+		MemberID string `json:"member_id"`
+		RaftTerm string `json:"raft_term"`
+	} `json:"header"`
+	Leader string `json:"leader"`
+}
+
+// Status asks the member by its HTTP gateway.
+func (m *Member) Status() (Status, error) {
+	var is Status
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+m.Addr+"/v3/maintenance/status", strings.NewReader("{}"))
+	if err != nil {
+		return is, err
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return is, err
+	}
+	defer r.Body.Close()
+	return is, json.NewDecoder(r.Body).Decode(&is)
 }
 
 func (c *Cluster) kill() {
@@ -231,23 +299,6 @@ func (m *Member) healthy() (bool, error) {
 	var is struct{ Health string }
 	err = json.Unmarshal(body, &is)
 	return is.Health == "true", err
-}
-
-// Metrics is what the member says of itself, in the text form of Prometheus.
-func (m *Member) Metrics() (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.Addr+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	r, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	return string(body), err
 }
 
 // Log is what the member has printed so far.
