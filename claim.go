@@ -180,7 +180,7 @@ func (s *session) acquire(ctx context.Context, cl *claim) (*Lease, error) {
 			continue
 		}
 		s.c.opts.log.Debug("lockstep: outcome of a claim unknown; asking again", "name", cl.given, "error", err)
-		s.sleep(ctx, pause(s.ttl, attempt))
+		s.sleep(ctx, pause(s.c.opts.ttl, attempt))
 	}
 }
 

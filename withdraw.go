@@ -16,7 +16,7 @@ import (
 // withdraw removes claims from their lines in the background. What it returns
 // is closed when they are gone for good as far as this client can know.
 func (s *session) withdraw(claims ...*claim) (gone <-chan struct{}) {
-	return s.c.persist(s.ctx, s.ttl, func(ctx context.Context) bool {
+	return s.c.persist(s.ctx, s.c.opts.ttl, func(ctx context.Context) bool {
 		for len(claims) > 0 && s.gone(ctx, claims[0]) {
 			claims = claims[1:]
 		}

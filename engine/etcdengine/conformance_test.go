@@ -111,21 +111,24 @@ const patience = 45 * time.Second
 
 func newClient(t etcdtest.TB, addrs []string, requests *atomic.Int64) *clientv3.Client {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{
-		Endpoints: addrs, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(
+	count := func(counts bool) {
+		if requests != nil && counts {
+			requests.Add(1)
+		}
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: addrs, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(
 			func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-				if requests != nil {
-					requests.Add(1)
-				}
+				count(true)
 				return next(ctx, method, req, reply, cc, opts...)
-			}), grpc.WithChainStreamInterceptor(
-			func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				if requests != nil && strings.HasSuffix(method, "LeaseKeepAlive") {
-					requests.Add(1)
-				}
+			}),
+		grpc.WithChainStreamInterceptor(
+			func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption,
+			) (grpc.ClientStream, error) {
+				count(strings.HasSuffix(method, "LeaseKeepAlive"))
 				return next(ctx, d, cc, method, opts...)
-			})},
-	})
+			}),
+	}})
 	if err != nil {
 		t.Fatalf("client: %v", err)
 	}

@@ -24,6 +24,10 @@ import (
 // is lost, or the other that it has it?
 const windowTTL = 3 * time.Second
 
+// late is what replies take on the way to the holder: who measures from when they came
+// believes for so much too long.
+const late = 100 * time.Millisecond
+
 // told is when a context ended.
 func told(ctx context.Context) <-chan time.Time {
 	at := make(chan time.Time, 1)
@@ -70,6 +74,7 @@ func TestSoakTheHoldersContextIsDoneBeforeTheNextGrant(t *testing.T) {
 func loseIt(t *testing.T, addr string, other *lockstep.Client, name string, phase time.Duration) (time.Duration, error) {
 	p := faultnet.New(t, addr, faultnet.Raw)
 	ctx := guarded(t)
+	p.Delay(0, late)
 	holder := core(t, []string{p.Addr}, windowTTL)
 	l, err := holder.Mutex(name).Lock(ctx)
 	if err != nil {
@@ -154,7 +159,8 @@ func losePeers(t *testing.T, addr, name string, phase time.Duration) (time.Durat
 	}
 	done := make(chan time.Time, 1)
 	go func() { <-holder.Done(); done <- time.Now() }()
-	go func() { <-time.After(time.Second + phase); p.DropReplies() }()
+	p.Delay(0, late)
+	go func() { <-time.After(time.Second + phase); p.Blackhole() }()
 	next := concurrency.NewMutex(other, name)
 	if err := next.Lock(ctx); err != nil {
 		return 0, err
@@ -167,6 +173,16 @@ func losePeers(t *testing.T, addr, name string, phase time.Duration) (time.Durat
 	case <-ctx.Done():
 		return 0, errors.New("the peer's holder is never told")
 	}
+}
+
+// awaitWaiter returns when somebody is in line behind the holder.
+func awaitWaiter(t *testing.T, c *lockstep.Client, name string) {
+	t.Helper()
+	ctx := guarded(t)
+	await(t, "somebody to wait", func() bool {
+		l, err := c.Line(ctx, name)
+		return err == nil && len(l.Waiters) == 1
+	})
 }
 
 // three is a cluster whose members can be cut off from each other.
@@ -222,6 +238,7 @@ func TestTheHolderIsToldFirstWhateverHappensToItsMember(t *testing.T) {
 				}
 				next <- err
 			}()
+			awaitWaiter(t, other, "n")
 			f.fault(c, i)
 			if err := <-next; err != nil {
 				t.Fatal(err)
@@ -345,9 +362,12 @@ func TestWithoutAQuorumCallsEndWithTheirContext(t *testing.T) {
 		"Release": func(ctx context.Context) error { _, err := s.Release(ctx, held); return err },
 		"Renew":   func(ctx context.Context) error { _, err := s.Renew(ctx, nil); return err },
 		"Line":    func(ctx context.Context) error { _, err := e.Line(ctx, "n"); return err },
-		"Begin":   func(ctx context.Context) error { _, err := e.Begin(ctx, engine.SessionOptions{TTL: time.Minute}); return err },
-		"Get":     func(ctx context.Context) error { _, err := e.Store().Get(ctx, "m", "k"); return err },
-		"List":    func(ctx context.Context) error { _, err := e.Store().List(ctx, "m"); return err },
+		"Begin": func(ctx context.Context) error {
+			_, err := e.Begin(ctx, engine.SessionOptions{TTL: time.Minute})
+			return err
+		},
+		"Get":  func(ctx context.Context) error { _, err := e.Store().Get(ctx, "m", "k"); return err },
+		"List": func(ctx context.Context) error { _, err := e.Store().List(ctx, "m"); return err },
 		"Commit": func(ctx context.Context) error {
 			_, err := e.Store().Commit(ctx, "m", engine.Tx{ID: "1", Put: []engine.Entry{{Key: "k"}}})
 			return err
@@ -364,7 +384,7 @@ func TestWithoutAQuorumCallsEndWithTheirContext(t *testing.T) {
 		m.Continue()
 	}
 	c.Members[leader].Ready()
-	if _, err := renewed(s.Session, []*engine.Claim{held}); err != nil {
+	if err := renewed(s.Session, []*engine.Claim{held}); err != nil {
 		t.Errorf("after healing: %v", err)
 	}
 	q := mutex("after")

@@ -104,7 +104,7 @@ func TestEtcdctlElectsAndOursLeadInTurn(t *testing.T) {
 	if l, err := c.e.Line(c.ctx, "n"); err != nil || string(l.Holders[0].Note) != "theirs" || !l.Holders[0].Foreign {
 		t.Fatalf("the line under a foreign leader: %+v, %v", l, err)
 	}
-	ours := election("n", "ours")
+	ours := election("ours")
 	q := c.queue(ours)
 	listens := runEtcdctl(t, s.Addr, "elect", "--listen", "n")
 	listens.line()
@@ -251,7 +251,7 @@ func TestConcurrencysElectionsSeeOurLeaders(t *testing.T) {
 	s := start(t)
 	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{})
 	theirs := concurrency.NewElection(foreignSession(t, admin(t, s.Addr)), "n")
-	ours := election("n", "ours")
+	ours := election("ours")
 	c.take(ours)
 	r, err := theirs.Leader(c.ctx)
 	if err != nil || string(r.Kvs[0].GetValue()) != "ours" {
@@ -364,10 +364,10 @@ func TestEntriesAndNestedNamesMakeNoLockWait(t *testing.T) {
 	}
 	c.take(mutex("n/a"))
 	for _, k := range []engine.Kind{engine.Mutex, engine.Election, engine.Semaphore} {
-		first, second := newClaim("n", k, 1, 1), newClaim("n", k, 1, 1)
+		first, second := newClaim("n", k, 1), newClaim("n", k, 1)
 		c.take(first)
 		q := c.queue(second)
-		if _, err := c.Acquire(c.ctx, try(newClaim("n", k, 1, 1)), false); !errors.Is(err, engine.ErrHeld) {
+		if _, err := c.Acquire(c.ctx, try(newClaim("n", k, 1)), false); !errors.Is(err, engine.ErrHeld) {
 			t.Errorf("%v: Try of what is held: %v", k, err)
 		}
 		c.give(first)

@@ -70,16 +70,17 @@ func begin(t *testing.T, e *Engine, o engine.SessionOptions) *client {
 	return &client{s.(*Session), t, guarded(t)}
 }
 
-func newClaim(name string, k engine.Kind, shares, limit int) *engine.Claim {
-	return &engine.Claim{ID: engine.ClaimID(rand.Text()), Name: name, Kind: k, Shares: shares, Limit: limit}
+func newClaim(name string, k engine.Kind, limit int) *engine.Claim {
+	return &engine.Claim{ID: engine.ClaimID(rand.Text()), Name: name, Kind: k, Shares: 1, Limit: limit}
 }
 
-func mutex(name string) *engine.Claim { return newClaim(name, engine.Mutex, 1, 1) }
+func mutex(name string) *engine.Claim { return newClaim(name, engine.Mutex, 1) }
 
 func try(c *engine.Claim) *engine.Claim { c.Try = true; return c }
 
-func election(name, note string) *engine.Claim {
-	c := newClaim(name, engine.Election, 1, 1)
+// election is a claim on "n".
+func election(note string) *engine.Claim {
+	c := newClaim("n", engine.Election, 1)
 	c.Note = []byte(note)
 	return c
 }

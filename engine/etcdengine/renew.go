@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -16,8 +17,9 @@ import (
 	"github.com/lockstep-go/lockstep/engine"
 )
 
-// A renewal is three requests, whatever the number of claims: one keep-alive, one
-// list of what is bound to the lease, one linearizable read of the session's key.
+// A renewal is three requests, whatever the number of claims: one keep-alive, and then
+// at the same time one list of what is bound to the lease and one linearizable read of
+// the session's key.
 //
 // The keep-alive alone proves nothing: before 3.5.3 a leader that was deposed, and
 // does not know it, answers too. So does a list. The read needs a quorum, so its
@@ -39,12 +41,17 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	if err != nil {
 		return engine.Renewal{}, err
 	}
-	keys, err := s.bound(ctx)
+	var keys map[string]bool
+	var listed error
+	var listing sync.WaitGroup
+	listing.Go(func() { keys, listed = s.bound(ctx) })
+	err = s.confirm(ctx, alive.GetHeader().GetRaftTerm())
+	listing.Wait()
 	if err != nil {
 		return engine.Renewal{}, err
 	}
-	if err := s.confirm(ctx, alive.GetHeader().GetRaftTerm()); err != nil {
-		return engine.Renewal{}, err
+	if listed != nil {
+		return engine.Renewal{}, listed
 	}
 	lost, err := s.audit(ctx, claims, busy, keys, called)
 	if err != nil {
@@ -55,7 +62,7 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 
 // insist repeats a request that one member does not answer: the next goes to another.
 func (s *Session) insist(ctx context.Context, ask func(context.Context) error) error {
-	for patience := max(s.ttl/16, 100*time.Millisecond); ; patience *= 2 {
+	for patience := max(s.ttl/12, 100*time.Millisecond); ; patience *= 2 {
 		once, done := context.WithTimeout(ctx, patience)
 		err := ask(once)
 		late := once.Err() != nil

@@ -115,7 +115,7 @@ func TestSoakAPutDelayedInAStoppedMemberLeavesNoGhost(t *testing.T) {
 		}
 		all.ttl = 0 // any two renewals are far enough apart
 		for range 2 {
-			if _, err := renewed(all.Session, nil); err != nil {
+			if err := renewed(all.Session, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -127,17 +127,17 @@ func TestSoakAPutDelayedInAStoppedMemberLeavesNoGhost(t *testing.T) {
 }
 
 // renewed insists as the core does.
-func renewed(s *Session, claims []*engine.Claim) (r engine.Renewal, err error) {
+func renewed(s *Session, claims []*engine.Claim) (err error) {
 	for range 100 {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		r, err = s.Renew(ctx, claims)
+		_, err = s.Renew(ctx, claims)
 		cancel()
 		if err == nil || engine.Definite(err) {
-			return r, err
+			return err
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return r, err
+	return err
 }
 
 // The peer's Campaign returns nil for a key that is gone.
@@ -146,7 +146,7 @@ func TestACampaignerWhoseKeyWasDeletedDoesNotLead(t *testing.T) {
 	s := start(t)
 	a := admin(t, s.Addr)
 	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{})
-	leads, campaigns := election("n", "leads"), election("n", "campaigns")
+	leads, campaigns := election("leads"), election("campaigns")
 	c.take(leads)
 	q := c.queue(campaigns)
 	sh, _ := shapeOf(campaigns)
