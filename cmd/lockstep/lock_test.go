@@ -364,6 +364,9 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"cron", "* * * * *", "n"}, {"cron", "* * * * *", "--", "true"}, {"cron", "* * *", "n", "--", "true"},
 		{"cron", "@every 1ms", "n", "--", "true"},
 		{"cron", "* * * * *", ".n", "--", "true"}, {"cron", "* * * * *", "n", "--late", "0.5", "--", "true"},
+		{"join"}, {"join", "g", "h"}, {"join", "g", "true", "--", "true"}, {"join", "g", "--id", "a\nb"},
+		{"join", "g", "--data", strings.Repeat("x", 4097)},
+		{"members"}, {"members", "g", "h"}, {"members", "--watch", "--timeout", "1", "g"},
 		{"sem", "n", "-n", "2", "--weight", "3", "--", "true"}, {"sem", "n", "-n", "2", "--weight", "0", "--", "true"},
 		{"--engine", "nosuch://host", "version", "more"},
 	} {

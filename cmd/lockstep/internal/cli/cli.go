@@ -60,7 +60,7 @@ this user on this host, and nothing has to be started.`,
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on standard error what happens")
 	root.AddCommand(
 		a.lockCommand(), a.semCommand(), a.electCommand(), a.leaderCommand(), a.onceCommand(), a.cronCommand(), a.demoCommand(),
-		a.voteCommand(), a.barrierCommand(),
+		a.voteCommand(), a.barrierCommand(), a.joinCommand(), a.membersCommand(),
 		a.putCommand(), a.getCommand(), a.delCommand(), a.listCommand(), a.watchCommand(),
 		a.lsCommand(), a.statusCommand(), a.releaseCommand(), a.doctorCommand(), a.versionCommand(),
 	)
