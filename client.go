@@ -84,6 +84,9 @@ func newClient(e engine.Engine, o clientOptions) *Client {
 		beginning: make(chan struct{}, 1), closedCh: make(chan struct{}),
 		terms: map[*Lease]struct{}{}, watches: map[string]*upstream{},
 	}
+	if k, ok := e.(engine.Clock); ok {
+		c.clock.wall = k.Now
+	}
 	c.ctx, c.stop = context.WithCancelCause(context.Background())
 	return c
 }

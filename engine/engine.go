@@ -88,3 +88,10 @@ type Engine interface {
 	// Closing twice is no error.
 	Close() error
 }
+
+// Clock is implemented by engines inside this process whose time a test moves: the
+// core reads the time there. It still sleeps by timers; a Lost of an unknown claim
+// has it look at the clock.
+type Clock interface {
+	Now() time.Time // with its monotonic reading
+}

@@ -88,6 +88,28 @@ func (s *Service) Forget() {
 	}
 }
 
+// EndOverdue ends the sessions and terms that are over by the service's clock: for
+// one that jumps ([WithClock]), which no timer follows.
+func (s *Service) EndOverdue() {
+	s.lock()
+	defer s.unlock()
+	now := s.now()
+	for session := range s.sessions {
+		if !now.Before(session.deadline) {
+			session.expire()
+		}
+	}
+	var over []*claim
+	for _, l := range s.lines {
+		for _, c := range l.claims {
+			if !c.until.IsZero() && !now.Before(c.until) {
+				over = append(over, c)
+			}
+		}
+	}
+	s.remove(over...)
+}
+
 // Compact makes a map forget how it became what it is: whoever watches it from
 // an earlier revision meets a gap.
 func (s *Service) Compact(name string) {
