@@ -28,7 +28,7 @@ func wantErr(t *testing.T, err, want error) {
 }
 
 // ends waits for a context, with a guard that only fails.
-func ends(t *testing.T, ctx context.Context) {
+func ends(ctx context.Context, t *testing.T) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
@@ -43,7 +43,7 @@ func TestALeaseIsLostOnDemandAndNoOther(t *testing.T) {
 	ctx := lost.Context()
 	c.Lose(lost)
 	wantErr(t, lost.Err(), lockstep.ErrLost)
-	ends(t, ctx)
+	ends(ctx, t)
 	if err := kept.Err(); err != nil {
 		t.Errorf("the other lease: %v", err)
 	}
@@ -56,8 +56,8 @@ func TestASessionEndsOnDemandAndTheClientGoesOn(t *testing.T) {
 	c := locksteptest.New(t)
 	a, b := lock(t, c, "a"), lock(t, c, "b")
 	c.EndSession()
-	ends(t, a.Context())
-	ends(t, b.Context())
+	ends(a.Context(, t))
+	ends(b.Context(, t))
 	wantErr(t, b.Err(), lockstep.ErrLost)
 	lock(t, c, "a")
 }
@@ -70,6 +70,7 @@ func TestAClientThatIsCutOffBelievesUntilItsWindowCloses(t *testing.T) {
 		c.Cut()
 		c.EndSession()
 		next := lock(t, other, "a") // the service has let go: two believe now, and only tokens protect
+		synctest.Wait()
 		if err := l.Err(); err != nil {
 			t.Errorf("it was told although it is cut off: %v", err)
 		}
@@ -140,7 +141,7 @@ func TestClocksAreMovedOnDemand(t *testing.T) {
 	ctx := l.Context()
 	c.Service().Advance(time.Hour)
 	wantErr(t, l.Err(), lockstep.ErrLost)
-	ends(t, ctx)
+	ends(ctx, t)
 	<-next
 	if err := term.Err(); err != nil {
 		t.Errorf("a term of two hours, after one: %v", err)
@@ -158,7 +159,7 @@ func TestAWindowIsClosedWhenTheClockSaysSo(t *testing.T) {
 	ctx := l.Context()
 	c.Service().Advance(2 * time.Hour)
 	wantErr(t, l.Err(), lockstep.ErrLost)
-	ends(t, ctx)
+	ends(ctx, t)
 }
 
 func TestAServiceThatForgetsHasNothing(t *testing.T) {
@@ -168,7 +169,7 @@ func TestAServiceThatForgetsHasNothing(t *testing.T) {
 	}
 	l := lock(t, c, "a")
 	c.Service().Forget()
-	ends(t, l.Context())
+	ends(l.Context(, t))
 	_, err := c.Map("m").Get(t.Context(), "a")
 	wantErr(t, err, lockstep.ErrNotFound)
 }
