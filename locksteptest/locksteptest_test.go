@@ -56,8 +56,8 @@ func TestASessionEndsOnDemandAndTheClientGoesOn(t *testing.T) {
 	c := locksteptest.New(t)
 	a, b := lock(t, c, "a"), lock(t, c, "b")
 	c.EndSession()
-	ends(a.Context(, t))
-	ends(b.Context(, t))
+	ends(a.Context(), t)
+	ends(b.Context(), t)
 	wantErr(t, b.Err(), lockstep.ErrLost)
 	lock(t, c, "a")
 }
@@ -169,7 +169,7 @@ func TestAServiceThatForgetsHasNothing(t *testing.T) {
 	}
 	l := lock(t, c, "a")
 	c.Service().Forget()
-	ends(l.Context(, t))
+	ends(l.Context(), t)
 	_, err := c.Map("m").Get(t.Context(), "a")
 	wantErr(t, err, lockstep.ErrNotFound)
 }
