@@ -1,8 +1,6 @@
 package redisengine
 
 import (
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -23,7 +21,7 @@ func harness(t *testing.T) enginetest.Harness {
 		Forget:     func(t enginetest.TB) { ask(t, server, "FLUSHALL") },
 		Compact:    func(t enginetest.TB, m string) { ask(t, server, "XTRIM", root(m)+"log", "MAXLEN", "0") },
 		Transactions: func(t enginetest.TB) int {
-			return scriptsRun(t, server)
+			return server.ScriptsRun(t)
 		},
 	}
 }
@@ -49,23 +47,4 @@ func ask(t enginetest.TB, server *redistest.Server, command ...string) any {
 		t.Fatalf("%v: %v", command, err)
 	}
 	return v
-}
-
-// scriptsRun is how many scripts clients have sent.
-func scriptsRun(t enginetest.TB, server *redistest.Server) (n int) {
-	t.Helper()
-	stats, _ := ask(t, server, "INFO", "commandstats").(string)
-	for line := range strings.SplitSeq(stats, "\r\n") {
-		name, rest, _ := strings.Cut(line, ":calls=")
-		if name != "cmdstat_evalsha" && name != "cmdstat_eval" {
-			continue
-		}
-		calls, _, _ := strings.Cut(rest, ",")
-		count, err := strconv.Atoi(calls)
-		if err != nil {
-			t.Fatalf("INFO commandstats: %q", line)
-		}
-		n += count
-	}
-	return n
 }

@@ -44,11 +44,11 @@ func TestAPushAcrossAStepOfTheServersClockIsConfirmed(t *testing.T) {
 			a.take(held)
 			b.listens()
 			next := b.queue(mutex("n"))
-			before := scriptsRun(t, server)
+			before := server.ScriptsRun(t)
 			shim.Step(step)
 			a.give(held)
 			g := next.granted()
-			if n := scriptsRun(t, server) - before; n != 2 {
+			if n := server.ScriptsRun(t) - before; n != 2 {
 				t.Errorf("release and grant took %d scripts, want a confirmation beside the release", n)
 			}
 			left := time.Duration(number(t, server, "PTTL", "n")) * time.Millisecond

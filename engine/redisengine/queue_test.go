@@ -22,10 +22,10 @@ func TestAHandOverIsOneScript(t *testing.T) {
 	a.take(held)
 	b.listens()
 	next := b.queue(mutex("n"))
-	before := scriptsRun(t, server)
+	before := server.ScriptsRun(t)
 	a.give(held)
 	next.granted()
-	if n := scriptsRun(t, server) - before; n != 1 {
+	if n := server.ScriptsRun(t) - before; n != 1 {
 		t.Errorf("a release and the grant of the next took %d scripts, want the release alone", n)
 	}
 }
@@ -254,12 +254,12 @@ func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask(t, server, "DEL", "n77", "n9999")
-	before := scriptsRun(t, server)
+	before := server.ScriptsRun(t)
 	r, err := c.Renew(storeContext(t), claims)
 	if err != nil || !slices.Equal(r.Lost, []engine.ClaimID{claims[77].ID, claims[9999].ID}) || len(r.Unsure) > 0 {
 		t.Errorf("renew: %d lost, %d unsure, %v; want the two that are gone", len(r.Lost), len(r.Unsure), err)
 	}
-	if took := scriptsRun(t, server) - before; took != n/renewBatch {
+	if took := server.ScriptsRun(t) - before; took != n/renewBatch {
 		t.Errorf("renewing %d leases took %d scripts", n, took)
 	}
 	if err := c.End(storeContext(t), claims); err != nil {

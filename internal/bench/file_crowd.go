@@ -119,10 +119,7 @@ func until(reached func() (bool, error)) error {
 // census is the counts of all processes together. The holder's own reads are
 // the census's.
 func census(holder *lockstepGiver, all []*process) (sum counts, err error) {
-	reports, err := askAll(all, order{Do: "count"})
-	for _, r := range reports {
-		sum = sum.plus(r.Seen)
-	}
+	sum, err = seenBy(all)
 	sum.Transactions += holder.engine.(*sqliteengine.Engine).Transactions()
 	return sum, err
 }
@@ -130,13 +127,12 @@ func census(holder *lockstepGiver, all []*process) (sum counts, err error) {
 // A process of the crowd.
 
 type crowdRole struct {
+	passing
+
 	engine   *sqliteengine.Engine
 	clients  []*lockstep.Client
 	waiting  sync.WaitGroup
-	done     atomic.Int64
 	renewals atomic.Int64
-	mu       sync.Mutex
-	errs     []error
 }
 
 func newCrowdRole(j job) (worker, error) {
@@ -164,12 +160,7 @@ func (r *crowdRole) obey(o order) (report, error) {
 		}
 		return report{}, nil
 	case "count":
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return report{Seen: counts{
-			Transactions: r.engine.Transactions(), Reads: r.engine.Reads(),
-			Renewals: r.renewals.Load(), Done: int(r.done.Load()),
-		}}, errors.Join(r.errs...)
+		return r.seen(counts{Transactions: r.engine.Transactions(), Reads: r.engine.Reads(), Renewals: r.renewals.Load()})
 	}
 	return report{}, fmt.Errorf("no order %q", o.Do)
 }
@@ -180,12 +171,7 @@ func (r *crowdRole) pass(c *lockstep.Client) {
 	if err == nil {
 		err = lease.Release(context.Background())
 	}
-	if err != nil {
-		r.mu.Lock()
-		r.errs = append(r.errs, err)
-		r.mu.Unlock()
-	}
-	r.done.Add(1)
+	r.passed(err)
 }
 
 func (r *crowdRole) close() error {

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-go/lockstep"
@@ -184,7 +182,7 @@ func (w *redisCrowd) census() (c crowdCensus, err error) {
 }
 
 func (w *redisCrowd) requests() (c crowdCensus, err error) {
-	all, err := w.server.calls()
+	all, err := w.server.Calls()
 	for _, name := range w.holder.requests {
 		c.requests += all[name]
 	}
@@ -193,10 +191,7 @@ func (w *redisCrowd) requests() (c crowdCensus, err error) {
 }
 
 func (w *redisCrowd) seen() (sum counts, err error) {
-	reports, err := askAll(w.all, order{Do: "count"})
-	for _, r := range reports {
-		sum = sum.plus(r.Seen)
-	}
+	sum, err = seenBy(w.all)
 	sum.Renewals += renewed.Load() // the holder's
 	return sum, err
 }
@@ -234,10 +229,9 @@ func (c redisCrowdRow) lines(ours crowdCost, all map[string]crowdCost) (lines []
 // A process of the crowd.
 
 type redisCrowdRole struct {
+	passing
+
 	lockers []*locker
-	done    atomic.Int64
-	mu      sync.Mutex
-	errs    []error
 }
 
 func newRedisCrowdRole(j job) (worker, error) {
@@ -262,9 +256,7 @@ func (r *redisCrowdRole) obey(o order) (report, error) {
 		}
 		return report{}, nil
 	case "count":
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return report{Seen: counts{Renewals: renewed.Load(), Done: int(r.done.Load())}}, errors.Join(r.errs...)
+		return r.seen(counts{Renewals: renewed.Load()})
 	}
 	return report{}, fmt.Errorf("no order %q", o.Do)
 }
@@ -277,12 +269,7 @@ func (r *redisCrowdRole) pass(l *locker) {
 	if err == nil {
 		err = unlock()
 	}
-	if err != nil {
-		r.mu.Lock()
-		r.errs = append(r.errs, err)
-		r.mu.Unlock()
-	}
-	r.done.Add(1)
+	r.passed(err)
 }
 
 func (r *redisCrowdRole) close() error {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
-	"strings"
 
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
@@ -54,32 +53,10 @@ func clientCore(i int) []string {
 
 func (s *redisServer) stop() error { return s.tb.end() }
 
-// calls is how often each command was carried out, those inside of scripts
-// included.
-func (s *redisServer) calls() (map[string]int64, error) {
-	answer, err := s.Do("INFO", "commandstats")
-	if err != nil {
-		return nil, err
-	}
-	text, _ := answer.(string)
-	all := make(map[string]int64)
-	for l := range strings.Lines(text) {
-		name, rest, ok := strings.Cut(strings.TrimPrefix(l, "cmdstat_"), ":calls=")
-		if !ok {
-			continue
-		}
-		digits, _, _ := strings.Cut(rest, ",")
-		if all[name], err = strconv.ParseInt(digits, 10, 64); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
 // requests is how many requests clients have sent that use these commands by
 // themselves, and not only inside of scripts.
 func (s *redisServer) requests(commands ...string) (n int64, err error) {
-	all, err := s.calls()
+	all, err := s.Calls()
 	for _, c := range commands {
 		n += all[c]
 	}

@@ -46,7 +46,7 @@ func redisTurnsContender(s *redisServer, kind string, processes int) contender {
 }
 
 func (t *redisTurns) sample() (float64, error) {
-	before, err := t.server.calls()
+	before, err := t.server.Calls()
 	if err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func (t *redisTurns) sample() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	after, err := t.server.calls()
+	after, err := t.server.Calls()
 	if err != nil {
 		return 0, err
 	}

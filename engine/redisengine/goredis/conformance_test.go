@@ -2,8 +2,6 @@ package goredis
 
 import (
 	"errors"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/engine"
@@ -27,27 +25,8 @@ func TestConformance(t *testing.T) {
 		Compact: func(t enginetest.TB, m string) {
 			server.MustDo(t, "XTRIM", "{"+m+"}:lockstep:log", "MAXLEN", "0")
 		},
-		Transactions: func(t enginetest.TB) int { return scripts(t, server) },
+		Transactions: func(t enginetest.TB) int { return server.ScriptsRun(t) },
 	})
-}
-
-// scripts is how many commands clients have sent that could change anything.
-func scripts(t enginetest.TB, server *redistest.Server) int {
-	t.Helper()
-	n := 0
-	for line := range strings.Lines(server.MustDo(t, "INFO", "commandstats").(string)) {
-		name, rest, _ := strings.Cut(line, ":calls=")
-		if name != "cmdstat_evalsha" && name != "cmdstat_eval" {
-			continue
-		}
-		calls, _, _ := strings.Cut(rest, ",")
-		count, err := strconv.Atoi(calls)
-		if err != nil {
-			t.Fatalf("INFO commandstats: %q", line)
-		}
-		n += count
-	}
-	return n
 }
 
 func TestNoClientIsInvalid(t *testing.T) {

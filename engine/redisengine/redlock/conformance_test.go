@@ -1,8 +1,6 @@
 package redlock
 
 import (
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +28,7 @@ func harness(t *testing.T) enginetest.Harness {
 		},
 		Transactions: func(t enginetest.TB) (n int) {
 			for _, node := range nodes {
-				n += scriptsRun(t, node)
+				n += node.ScriptsRun(t)
 			}
 			return n
 		},
@@ -41,20 +39,4 @@ func unixSecond(t enginetest.TB, n *redistest.Server) any {
 	t.Helper()
 	now, _ := n.MustDo(t, "TIME").([]any)
 	return now[0]
-}
-
-// scriptsRun is how many scripts clients have sent.
-func scriptsRun(t enginetest.TB, server *redistest.Server) int {
-	t.Helper()
-	stats, _ := server.MustDo(t, "INFO", "commandstats").(string)
-	_, rest, _ := strings.Cut(stats, "cmdstat_evalsha:calls=")
-	calls, _, _ := strings.Cut(rest, ",")
-	if calls == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(calls)
-	if err != nil {
-		t.Fatalf("INFO commandstats: %q", stats)
-	}
-	return n
 }
