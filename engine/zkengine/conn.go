@@ -158,7 +158,7 @@ func (c *conn) suspect(ctx context.Context, began time.Time) {
 	if z == nil || l == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return
 	}
-	if time.Since(began) >= z.timeout/6 && l.lastContact().Before(began) {
+	if time.Since(began) >= z.ttl()/6 && l.lastContact().Before(began) {
 		l.drop()
 	}
 }

@@ -113,7 +113,7 @@ func takeOver(addr string, z *zkSession) error {
 	}
 	b := binary.BigEndian.AppendUint32(nil, 0) // protocol version
 	b = binary.BigEndian.AppendUint64(b, 0)    // last zxid seen
-	b = binary.BigEndian.AppendUint32(b, uint32(z.timeout.Milliseconds()))
+	b = binary.BigEndian.AppendUint32(b, uint32(z.ttl().Milliseconds()))
 	b = binary.BigEndian.AppendUint64(b, uint64(z.id))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(z.passwd)))
 	b = append(b, z.passwd...)

@@ -24,7 +24,7 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	}
 	// Whoever does not answer in this time is not waited for: the connection is
 	// dropped (conn.suspect), and another server may answer before the window closes.
-	ctx, cancel := context.WithTimeout(ctx, s.ttl/6)
+	ctx, cancel := context.WithTimeout(ctx, s.TTL()/6)
 	defer cancel()
 	_, before := s.c.tap.now()
 	sent := time.Now()
@@ -42,10 +42,11 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.renewed = sent
-	r := engine.Renewal{Proven: s.proofs.last}
 	if before != nil && before == after {
-		r.Proven = s.proofs.answered(before, sent, s.ttl)
+		s.proofs.answered(before, sent)
 	}
+	s.ttl = s.proofs.timeout
+	r := engine.Renewal{Proven: s.proofs.last, TTL: s.ttl}
 	for _, c := range claims {
 		p := s.places[c.ID]
 		if (p == nil || p.gone) && s.busy[c.ID] == nil {
@@ -65,28 +66,28 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 // once of a connection that is made: the follower has to ask it whether the session
 // is valid.
 type proofs struct {
-	link *link
-	sent []time.Time // writes that were answered over link, in order
-	last time.Time
+	link    *link
+	sent    []time.Time // writes that were answered over link, in order
+	last    time.Time
+	timeout time.Duration // as it was negotiated when last was
 }
 
-func (p *proofs) begin(at time.Time) { p.last = at }
+func (p *proofs) begin(at time.Time, timeout time.Duration) { p.last, p.timeout = at, timeout }
 
-// answered notes a write over l, and returns from when on the session is proven.
-func (p *proofs) answered(l *link, sent time.Time, timeout time.Duration) time.Time {
+// answered notes a write over l.
+func (p *proofs) answered(l *link, sent time.Time) {
 	if p.link != l {
 		p.link, p.sent = l, nil
 	}
 	proven := l.began
 	known := 0
 	for i, earlier := range p.sent {
-		if !earlier.After(sent.Add(-timeout / 4)) {
+		if !earlier.After(sent.Add(-l.timeout / 4)) {
 			proven, known = earlier, i
 		}
 	}
 	p.sent = append(p.sent[known:], sent)
 	if proven.After(p.last) {
-		p.last = proven
+		p.last, p.timeout = proven, l.timeout
 	}
-	return p.last
 }

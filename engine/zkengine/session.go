@@ -93,11 +93,11 @@ func (e *Engine) newSession(ctx context.Context, c *conn, o engine.SessionOption
 		return nil, err
 	}
 	s := &Session{
-		e: e, c: c, z: z, ttl: z.timeout, lost: o.Lost, marker: e.paths.of(sessions + "/" + rand.Text()), ended: make(chan struct{}),
+		e: e, c: c, z: z, ttl: l.timeout, lost: o.Lost, marker: e.paths.of(sessions + "/" + rand.Text()), ended: make(chan struct{}),
 		places: make(map[engine.ClaimID]*place), busy: make(map[engine.ClaimID]chan struct{}),
 	}
 	began := time.Now()
-	s.proofs.begin(l.began)
+	s.proofs.begin(l.began, l.timeout)
 	if err := do(ctx, c, s.mark); err != nil {
 		return nil, err
 	}
@@ -121,14 +121,14 @@ func (e *Engine) newSession(ctx context.Context, c *conn, o engine.SessionOption
 // the session lives for its timeout from now on, is known only a quarter of that
 // later (proofs).
 func (s *Session) prove(ctx context.Context, began time.Time) error {
-	timer := time.NewTimer(s.ttl / 4)
+	timer := time.NewTimer(s.TTL() / 4)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	s.proofs.begin(began)
+	s.proofs.begin(began, s.ttl)
 	return do(ctx, s.c, func() error {
 		_, _, err := s.c.multi(&zk.CheckVersionRequest{Path: s.marker, Version: -1})
 		return err
@@ -151,7 +151,7 @@ func (s *Session) mark() error {
 // watch tells of the session's end. It ends it where no Renew has succeeded for its
 // TTL: the client's pings would keep it for ever.
 func (s *Session) watch() {
-	timer := time.NewTimer(s.ttl)
+	timer := time.NewTimer(s.TTL())
 	defer timer.Stop()
 	for {
 		select {
@@ -203,7 +203,11 @@ func (s *Session) lapse() {
 }
 
 // TTL is what ZooKeeper granted: between the ensemble's bounds.
-func (s *Session) TTL() time.Duration { return s.ttl }
+func (s *Session) TTL() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ttl
+}
 
 // check is nil while the session lives.
 func (s *Session) check() error {

@@ -42,9 +42,11 @@ type Tap struct {
 type zkSession struct {
 	id      int64
 	passwd  []byte
-	timeout time.Duration // as negotiated last
+	timeout atomic.Int64  // as negotiated last: another member may have other bounds
 	over    chan struct{} // closed when ZooKeeper said that it ended
 }
+
+func (z *zkSession) ttl() time.Duration { return time.Duration(z.timeout.Load()) }
 
 func (z *zkSession) ended() bool {
 	select {
@@ -59,6 +61,7 @@ func (z *zkSession) ended() bool {
 type link struct {
 	n       uint32 // of this Tap, from 1
 	conn    net.Conn
+	timeout time.Duration
 	began   time.Time    // when its connect request was sent
 	contact atomic.Int64 // when its last bytes came, in ns since began
 	gone    chan struct{}
@@ -195,11 +198,11 @@ func (t *Tap) connected(c *tapConn, r connectReply) {
 		t.endSession()
 	}
 	if t.session == nil {
-		t.session = &zkSession{id: r.session, over: make(chan struct{})}
+		t.session = &zkSession{id: r.session, passwd: r.passwd, over: make(chan struct{})}
 	}
-	t.session.timeout, t.session.passwd = r.timeout, r.passwd
+	t.session.timeout.Store(int64(r.timeout))
 	t.links++
-	c.link = &link{n: t.links, conn: c.Conn, began: c.sent, gone: make(chan struct{})}
+	c.link = &link{n: t.links, conn: c.Conn, timeout: r.timeout, began: c.sent, gone: make(chan struct{})}
 	c.link.contact.Store(int64(time.Since(c.sent)))
 	t.link, t.refusal = c.link, nil
 	t.tell()

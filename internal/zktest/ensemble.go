@@ -122,6 +122,16 @@ func (e *Ensemble) Leader() *Server { return e.find("a leader", "leader") }
 // Follower is one that follows now. It waits until somebody does.
 func (e *Ensemble) Follower() *Server { return e.find("a follower", "follower") }
 
+// Serving waits until every member serves.
+func (e *Ensemble) Serving() {
+	e.t.Helper()
+	for _, s := range e.Servers {
+		if err := s.await(); err != nil {
+			e.t.Fatalf("zktest: server %d: %v\n%s", s.ID, err, s.Log())
+		}
+	}
+}
+
 func (e *Ensemble) find(what, mode string) *Server {
 	e.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {

@@ -1,0 +1,477 @@
+package zkengine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/internal/faultnet"
+	"github.com/lockstep-go/lockstep/internal/zktest"
+)
+
+// tries is how often an experiment is made: short, or in a soak.
+func tries(short, soak int) int {
+	if os.Getenv("LOCKSTEP_SOAK") != "" {
+		return soak
+	}
+	return short
+}
+
+// windowTTL is of holders that are to lose their locks.
+const windowTTL = 2 * time.Second
+
+// client is one of the core's.
+func client(t *testing.T, url string, ttl time.Duration) *lockstep.Client {
+	t.Helper()
+	c, err := lockstep.Open(guarded(t), url, Driver, lockstep.WithTTL(ttl), lockstep.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // some were cut off: what they held then ends by itself
+	return c
+}
+
+func guarded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), guard)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func newName(what string) string { return what + "-" + strings.ToLower(rand.Text()) }
+
+// cutHolder is one holder that is about to be cut off, and who waits for its lock.
+type cutHolder struct {
+	lease *lockstep.Lease
+	told  chan time.Time
+	next  chan time.Time
+}
+
+func newCutHolder(t *testing.T, holder, other *lockstep.Client) *cutHolder {
+	t.Helper()
+	name := newName("cut")
+	lease, err := holder.Mutex(name).Lock(guarded(t))
+	if err != nil {
+		t.Fatalf("Lock: %v", err)
+	}
+	h := &cutHolder{lease: lease, told: make(chan time.Time, 1), next: make(chan time.Time, 1)}
+	context.AfterFunc(lease.Context(), func() { h.told <- time.Now() })
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), guard)
+		defer cancel()
+		next, err := other.Mutex(name).Lock(ctx)
+		if err != nil {
+			t.Errorf("the successor: %v", err)
+			close(h.next)
+			return
+		}
+		h.next <- time.Now()
+		_ = next.Release(ctx)
+	}()
+	return h
+}
+
+// margins is how long before the successor's grant the windows closed, as they were
+// proven last (which no scheduler can change), and the holder was told.
+type margins struct{ planned, told []time.Duration }
+
+// judge waits for both ends and compares them.
+func (m *margins) judge(t *testing.T, h *cutHolder) {
+	t.Helper()
+	granted, ok := <-h.next
+	if !ok {
+		return
+	}
+	closes := h.lease.Until()
+	if h.lease.Err() == nil {
+		t.Errorf("the lease is believed when its successor is granted (S1)")
+	}
+	if !closes.Before(granted) {
+		t.Errorf("the window closes %v after the successor's grant (S1)", closes.Sub(granted))
+	}
+	m.planned = append(m.planned, granted.Sub(closes))
+	select {
+	case told := <-h.told:
+		m.told = append(m.told, granted.Sub(told))
+	case <-time.After(guard):
+		t.Error("the holder is never told")
+	}
+	if cause := context.Cause(h.lease.Context()); !errors.Is(cause, lockstep.ErrLost) {
+		t.Errorf("the holder's context ended by %v, want ErrLost", cause)
+	}
+}
+
+func (m *margins) report(t *testing.T) {
+	t.Helper()
+	if len(m.planned) == 0 {
+		return
+	}
+	slices.Sort(m.planned)
+	slices.Sort(m.told)
+	t.Logf("%d runs: the window closed %.0f ms or more before the next grant (median %.0f ms); the context was done %.1f ms or more before it",
+		len(m.planned), inMs(m.planned[0]), inMs(m.planned[len(m.planned)/2]), inMs(m.told[0]))
+}
+
+func inMs(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+// TestSoakAHolderThatIsCutOffIsToldBeforeTheNextGrant: 300 runs in the long form.
+func TestSoakAHolderThatIsCutOffIsToldBeforeTheNextGrant(t *testing.T) {
+	t.Parallel()
+	s := zktest.Start(t, zktest.Options{Tick: 100 * time.Millisecond})
+	other := client(t, "zk://"+s.Addr, time.Minute)
+	var m margins
+	for round := range tries(1, 30) {
+		var holders []*cutHolder
+		var networks []*faultnet.Proxy
+		for range 10 {
+			p := faultnet.New(t, s.Addr, faultnet.Raw)
+			networks = append(networks, p)
+			holders = append(holders, newCutHolder(t, client(t, "zk://"+p.Addr, windowTTL), other))
+		}
+		// Each has another phase of its renewals when it is cut off.
+		<-time.After(windowTTL + time.Duration(round*37%700)*time.Millisecond)
+		for _, p := range networks {
+			p.Blackhole()
+		}
+		for _, h := range holders {
+			m.judge(t, h)
+		}
+	}
+	m.report(t)
+}
+
+// TestSoakAFollowerThatIsCutOffFromItsLeaderProvesNothing: it goes on answering the
+// holder, pings and reads, while the session ends elsewhere. 300 runs in the long
+// form.
+func TestSoakAFollowerThatIsCutOffFromItsLeaderProvesNothing(t *testing.T) {
+	t.Parallel()
+	e := zktest.StartEnsemble(t, 3, zktest.Options{Tick: 250 * time.Millisecond, Sync: 10 * time.Second, Proxied: true})
+	var m margins
+	for round := range tries(1, 30) {
+		leader, follower := e.Leader(), e.Follower()
+		other := client(t, "zk://"+leader.Addr, time.Minute)
+		watcher := openURL(t, "zk://"+follower.Addr+"?timeout=30s")
+		var holders []*cutHolder
+		for range 10 {
+			holders = append(holders, newCutHolder(t, client(t, "zk://"+follower.Addr, windowTTL), other))
+		}
+		<-time.After(windowTTL + time.Duration(round*37%700)*time.Millisecond)
+		e.Link(follower, leader).Blackhole()
+		for _, h := range holders {
+			m.judge(t, h)
+		}
+		if err := do(guarded(t), watcher.conn, func() error { _, err := watcher.conn.children("/"); return err }); err != nil {
+			t.Errorf("the follower no longer answers, so nothing was shown: %v", err)
+		}
+		watcher.Close()
+		e.Link(follower, leader).Heal()
+		e.Serving()
+	}
+	m.report(t)
+}
+
+func TestARenewalIsProvenFromAWriteBeforeItAndNeverFromItsOwnAnswer(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	e := openURL(t, "zk://"+s.Addr)
+	defer e.Close()
+	before := time.Now()
+	session := begin(t, e, 2*time.Second)
+	began := session.proofs.last
+	if began.Before(before) {
+		t.Fatal("a session is proven from before it was begun")
+	}
+	sent := []time.Time{began}
+	for range 4 {
+		<-time.After(session.ttl / 3)
+		asked := time.Now()
+		r, err := session.Renew(guarded(t), nil)
+		if errors.Is(err, engine.ErrSessionEnded) {
+			t.Skip("this machine stood still for a TTL: nothing to see")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Proven.After(asked.Add(-session.ttl/4)) && r.Proven.After(began) {
+			t.Errorf("proven from %v before it was asked, want a quarter of the TTL at least", asked.Sub(r.Proven))
+		}
+		if r.Proven.Before(sent[len(sent)-1]) && len(sent) == 1 {
+			t.Error("the first renewal proves less than the connection")
+		}
+		sent = append(sent, asked)
+	}
+	if last := session.proofs.last; !last.After(began) {
+		t.Error("four renewals prove no more than the connection did")
+	}
+}
+
+func TestACreateWhoseReplyWasLostIsFoundByItsID(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	p := faultnet.New(t, s.Addr, faultnet.Raw)
+	other := newUser(t, "zk://"+s.Addr)
+	mine := openURL(t, "zk://"+p.Addr)
+	defer mine.Close()
+	session := begin(t, mine, time.Minute)
+	c := newClaim(newName("lost"), "mutex")
+	if err := other.e.conn.ensure("/"+c.Name, true); err != nil {
+		t.Fatal(err)
+	}
+	p.DropReplies()
+	lost := make(chan error, 1)
+	go func() {
+		_, err := session.Acquire(t.Context(), c, false)
+		lost <- err
+	}()
+	shown := other.inLine(c.Name, 1, 0).Holders[0]
+	p.Heal()
+	if err := <-lost; err == nil || engine.Definite(err) {
+		t.Fatalf("an Acquire whose reply was lost: %v, want an unknown outcome", err)
+	}
+	g, err := session.Acquire(guarded(t), c, true)
+	if err != nil || g.Token != shown.Token {
+		t.Errorf("asked again: token %d, %v; want that of the line, %d", g.Token, err, shown.Token)
+	}
+	other.inLine(c.Name, 1, 0)
+	if removed, err := session.Release(guarded(t), c); err != nil || !removed {
+		t.Errorf("Release: removed %v, %v", removed, err)
+	}
+	other.inLine(c.Name, 0, 0)
+	if all, err := other.e.conn.children("/" + c.Name); err != nil || len(all.names) > 0 {
+		t.Errorf("nodes are left: %v, %v", all.names, err)
+	}
+}
+
+func TestANodeOfADyingSessionIsNeverTakenForOurs(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	u := newUser(t, "zk://"+s.Addr)
+	c := newClaim(newName("dying"), "mutex")
+	old, err := u.s.Acquire(t.Context(), c, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := begin(t, u.e, time.Minute)
+	g, err := next.Acquire(guarded(t), c, true)
+	if err != nil || g.Token <= old.Token {
+		t.Errorf("the next session's claim: token %d after %d, %v", g.Token, old.Token, err)
+	}
+	if r, err := u.s.Renew(guarded(t), []*engine.Claim{c}); err != nil || !slices.Equal(r.Lost, []engine.ClaimID{c.ID}) {
+		t.Errorf("the old session's renewal: %+v, %v; its claim is gone", r, err)
+	}
+	if err := next.End(guarded(t), []*engine.Claim{c}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALeaseSurvivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	s := zktest.Start(t, zktest.Options{})
+	c := client(t, "zk://"+s.Addr, guard)
+	lease, err := c.Mutex("restart").Lock(guarded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Restart()
+	l, err := lineOf(guarded(t), c, "restart")
+	if err != nil || len(l.Holders) != 1 || l.Holders[0].ID != lease.ID() {
+		t.Errorf("after the restart: %+v, %v", l, err)
+	}
+	if lease.Err() != nil {
+		t.Errorf("after the restart: %v", lease.Err())
+	}
+	if err := lease.Release(guarded(t)); err != nil {
+		t.Errorf("Release: %v", err)
+	}
+}
+
+// lineOf asks until somebody answers.
+func lineOf(ctx context.Context, c *lockstep.Client, name string) (lockstep.Line, error) {
+	for {
+		l, err := c.Line(ctx, name)
+		if err == nil || ctx.Err() != nil {
+			return l, err
+		}
+	}
+}
+
+// belief is when a holder believed.
+type belief struct {
+	token      lockstep.Token
+	start, end time.Time
+}
+
+// TestLocksExcludeEachOtherWhileMembersFail kills, stops and cuts off members of an
+// ensemble under clients that take turns.
+func TestLocksExcludeEachOtherWhileMembersFail(t *testing.T) {
+	t.Parallel()
+	e := zktest.StartEnsemble(t, 3, zktest.Options{Tick: 250 * time.Millisecond, Sync: 3 * time.Second, Proxied: true})
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	var beliefs []belief
+	var workers sync.WaitGroup
+	for range 4 {
+		c := client(t, e.URL(), 3*time.Second)
+		workers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if b, ok := turn(t.Context(), c); ok {
+					mu.Lock()
+					beliefs = append(beliefs, b)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	grants := func() {
+		t.Helper()
+		mu.Lock()
+		before := len(beliefs)
+		mu.Unlock()
+		for deadline := time.Now().Add(guard); ; {
+			mu.Lock()
+			n := len(beliefs)
+			mu.Unlock()
+			if n > before+20 {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("nobody is granted the lock any more")
+			}
+			<-time.After(5 * time.Millisecond) // between two looks
+		}
+	}
+	grants()
+	victim := e.Follower()
+	victim.Kill()
+	grants()
+	victim.Restart()
+	victim = e.Leader()
+	victim.Pause()
+	grants()
+	victim.Continue()
+	e.Serving()
+	victim = e.Follower()
+	link := e.Link(victim, e.Leader())
+	link.Blackhole()
+	grants()
+	link.Heal()
+	e.Serving()
+	grants()
+	close(stop)
+	workers.Wait()
+	slices.SortFunc(beliefs, func(a, b belief) int { return a.start.Compare(b.start) })
+	for i := 1; i < len(beliefs); i++ {
+		if a, b := beliefs[i-1], beliefs[i]; b.start.Before(a.end) || b.token <= a.token {
+			t.Errorf("token %d was believed until %v after token %d began", a.token, a.end.Sub(b.start), b.token)
+		}
+	}
+	t.Logf("%d grants", len(beliefs))
+}
+
+func turn(ctx context.Context, c *lockstep.Client) (belief, bool) {
+	lease, err := c.Mutex("turns").Lock(ctx)
+	if err != nil {
+		return belief{}, false
+	}
+	b := belief{token: lease.Token(), start: time.Now()}
+	select {
+	case <-lease.Context().Done():
+	case <-time.After(time.Millisecond): // of work
+	}
+	b.end = time.Now()
+	believed := lease.Err() == nil
+	_ = lease.Release(ctx)
+	return b, believed
+}
+
+// TestAThousandLeasesAreLostTogether: their session is one, and so is its end.
+func TestAThousandLeasesAreLostTogether(t *testing.T) {
+	t.Parallel()
+	const leases = 1000
+	s := server(t)
+	p := faultnet.New(t, s.Addr, faultnet.Raw)
+	c := client(t, "zk://"+p.Addr, 10*time.Second)
+	base := newName("many")
+	var mu sync.Mutex
+	var all []*lockstep.Lease
+	err := eachParallel(leases, func(i int) error {
+		l, err := c.Mutex(fmt.Sprint(base, "/", i)).Lock(guarded(t))
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, l)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told sync.WaitGroup
+	var first, last time.Time
+	for _, l := range all {
+		told.Add(1)
+		context.AfterFunc(l.Context(), func() {
+			defer told.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			now := time.Now()
+			if first.IsZero() {
+				first = now
+			}
+			last = now
+		})
+	}
+	p.Blackhole()
+	other := newUser(t, "zk://"+s.Addr)
+	next := newClaim(base+"/0", "mutex")
+	wait(t, "the grant after the session's end", other.begin(next))
+	granted := time.Now()
+	told.Wait()
+	if !last.Before(granted) {
+		t.Errorf("the last of %d leases was told %v after the next grant", leases, last.Sub(granted))
+	}
+	for _, l := range all {
+		if !errors.Is(l.Err(), lockstep.ErrLost) {
+			t.Fatalf("a lease says %v", l.Err())
+		}
+	}
+	t.Logf("%d leases were told within %.1f ms, %.0f ms before the next grant", leases, inMs(last.Sub(first)), inMs(granted.Sub(last)))
+	p.Heal()
+}
+
+// TestASilentServerIsLeftForAnother: the connection says nothing more, and the lease
+// goes on by another member before its window closes.
+func TestASilentServerIsLeftForAnother(t *testing.T) {
+	t.Parallel()
+	e := zktest.StartEnsemble(t, 3, zktest.Options{Tick: 250 * time.Millisecond})
+	p := faultnet.New(t, e.Follower().Addr, faultnet.Raw)
+	c := client(t, "zk://"+p.Addr+","+e.Leader().Addr, 20*time.Second)
+	lease, err := c.Mutex("silent").Lock(guarded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := lease.Until()
+	p.Blackhole()
+	for deadline := time.Now().Add(guard); lease.Err() == nil && !lease.Until().After(until.Add(10*time.Second)); {
+		if time.Now().After(deadline) {
+			t.Fatal("the lease is neither renewed nor lost")
+		}
+		<-time.After(10 * time.Millisecond) // between two looks
+	}
+	if err := lease.Err(); err != nil {
+		t.Errorf("a lease whose server fell silent, beside one that answers: %v", err)
+	}
+}
