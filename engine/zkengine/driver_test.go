@@ -1,0 +1,120 @@
+package zkengine
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine"
+)
+
+func TestWhatAURLSaysWrongIsRefused(t *testing.T) {
+	for url, why := range map[string]string{
+		"zk:///path":               "wants servers",
+		"zk://h?x=1":               "unknown parameter x",
+		"zk://h?acl=all":           "wants open, creator or read",
+		"zk://h?acl=creator":       "wants a user",
+		"zk://h?parents=none":      "wants container or persistent",
+		"zk://h?timeout=fast":      "wants a duration",
+		"zk://h?tls=yes":           "wants on",
+		"zk://h?ca=/x":             "ca wants tls=on",
+		"zk://h?tls=on&ca=/no/one": "no such file",
+	} {
+		target, err := lockstep.ParseURL(url)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		if _, err = Driver.Open(guarded(t), target); !errors.Is(err, engine.ErrInvalid) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want ErrInvalid that says %q", url, err, why)
+		}
+	}
+}
+
+func TestNamesArePathsWithOneSpelling(t *testing.T) {
+	e := &Engine{}
+	if name, err := e.CheckName("/a/b"); name != "a/b" || err != nil {
+		t.Errorf("/a/b is %q, %v", name, err)
+	}
+	for _, name := range []string{
+		"a//b", "a/", "a/./b", "..", ".lockstep/x", "zookeeper/quota", "a/lock-0000000001", "😀", "a\u0085",
+	} {
+		if _, err := e.CheckName(name); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%q: %v, want ErrInvalid", name, err)
+		}
+	}
+}
+
+func TestTheRootKeepsClientsApart(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	name := newName("rooted")
+	a, b := newUser(t, "zk://"+s.Addr+"/one/"+name), newUser(t, "zk://"+s.Addr+"/other/"+name)
+	mine, theirs := newClaim("n", "mutex"), newClaim("n", "mutex")
+	wait(t, "the first's grant", a.begin(mine))
+	wait(t, "the other's grant, below another root", b.begin(theirs))
+	a.release(mine)
+	b.release(theirs)
+}
+
+func TestNodesOfAUserAreClosedToOthers(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	name := newName("closed")
+	a, b := newUser(t, "zk://ann:secret@"+s.Addr), newUser(t, "zk://"+s.Addr)
+	c := newClaim(name, "mutex")
+	wait(t, "the grant", a.begin(c))
+	_, err := b.s.Acquire(guarded(t), newClaim(name, "mutex"), false)
+	if !errors.Is(err, engine.ErrUnusable) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("somebody else's claim: %v, want ErrUnusable", err)
+	}
+	a.release(c)
+}
+
+func TestAClientOfTheCallersCarriesSessionsThatAreApart(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	tap := NewTap(nil)
+	conn, _, err := zk.Connect([]string{s.Addr}, 4*time.Second, zk.WithDialer(tap.Dial), zk.WithEventCallback(tap.Event), zk.WithLogInfo(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	e, err := FromConn(guarded(t), conn, tap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a, b := begin(t, e, time.Minute), begin(t, e, time.Minute)
+	if a.TTL() != 4*time.Second {
+		t.Errorf("TTL %v, negotiated 4s", a.TTL())
+	}
+	mine, theirs := newClaim(newName("a"), "mutex"), newClaim(newName("b"), "mutex")
+	for session, c := range map[*Session]*engine.Claim{a: mine, b: theirs} {
+		if _, err := session.Acquire(guarded(t), c, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.End(guarded(t), []*engine.Claim{mine}); err != nil {
+		t.Fatal(err)
+	}
+	other := newUser(t, "zk://"+s.Addr)
+	other.inLine(mine.Name, 0, 0)
+	other.inLine(theirs.Name, 1, 0)
+	if r, err := b.Renew(guarded(t), []*engine.Claim{theirs}); err != nil || len(r.Lost) > 0 {
+		t.Errorf("the other session's renewal: %+v, %v", r, err)
+	}
+	if err := endSession(s.Addr, b.z); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the client's session to end", b.z.over)
+	if _, err := b.Acquire(guarded(t), newClaim(mine.Name, "mutex"), false); !errors.Is(err, engine.ErrSessionEnded) {
+		t.Errorf("Acquire after the client began another session by itself: %v, want ErrSessionEnded", err)
+	}
+	if err := b.End(guarded(t), []*engine.Claim{theirs}); err != nil {
+		t.Error(err)
+	}
+}
