@@ -60,7 +60,11 @@ type cutHolder struct {
 func newCutHolder(t *testing.T, holder, other *lockstep.Client) *cutHolder {
 	t.Helper()
 	name := newName("cut")
-	lease, err := holder.Mutex(name).Lock(guarded(t))
+	ctx := guarded(t)
+	lease, err := holder.Mutex(name).Lock(ctx)
+	for err != nil && ctx.Err() == nil { // a member that was cut off may be about to join again
+		lease, err = holder.Mutex(name).Lock(ctx)
+	}
 	if err != nil {
 		t.Fatalf("Lock: %v", err)
 	}
