@@ -204,7 +204,8 @@ func (x *examination) versions() {
 		switch {
 		case err1 != nil || err2 != nil:
 		case major < 3 || major == 3 && minor < 6:
-			x.say(engine.LevelWarning, s.addr+" is ZooKeeper "+version, "The engine is made for 3.6 and newer; nobody has tried older ones.", "Upgrade it.")
+			x.say(engine.LevelWarning, s.addr+" is ZooKeeper "+version,
+				"The engine is made for 3.6 and newer; nobody has tried older ones.", "Upgrade it.")
 		default:
 			x.ok(s.addr + " is ZooKeeper " + version)
 		}
@@ -230,7 +231,8 @@ func (x *examination) sessions() {
 				"A session of less than two ticks may end before its holder can know: followers report to the leader every half tick.",
 				"minSessionTimeout of at least two ticks, which is its default; until then use a longer TTL.")
 		case most < 10*time.Second:
-			x.say(engine.LevelWarning, bounds, "Lockstep's default TTL of 10s is cut to that: pauses of that length lose locks.", "Raise maxSessionTimeout.")
+			x.say(engine.LevelWarning, bounds,
+				"Lockstep's default TTL of 10s is cut to that: pauses of that length lose locks.", "Raise maxSessionTimeout.")
 		case least > 10*time.Second:
 			x.say(engine.LevelNote, bounds, "A lock of a process that died is free only after that.", "")
 		default:
@@ -275,7 +277,8 @@ func (x *examination) access() {
 	}
 	if open {
 		x.say(engine.LevelNote, "nodes are made so that everybody may change them",
-			"Whoever reaches the servers can remove a lock.", "A user and password in the URL (acl=creator), where other programs' locks need not share the names.")
+			"Whoever reaches the servers can remove a lock.",
+			"A user and password in the URL (acl=creator), where other programs' locks need not share the names.")
 	} else {
 		x.ok("nodes are made so that only who knows the password may change them")
 	}

@@ -58,6 +58,8 @@ func open(ctx context.Context, d dialed, timeout time.Duration, opts []Option) (
 		return connect(ctx, d, true)
 	}
 	d.timeout = timeout
+	ctx, cancel := context.WithTimeout(ctx, handshake)
+	defer cancel()
 	c, err := connect(ctx, d, false)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,9 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	}
 	ctx, cancel := e.until(ctx)
 	defer cancel()
+	// What takes longer is over before it begins.
+	ctx, cancel = context.WithTimeout(ctx, o.TTL)
+	defer cancel()
 	c := e.conn
 	if e.begin != nil {
 		var err error

@@ -3,6 +3,7 @@ package zkengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -181,7 +182,10 @@ func (t *Tap) await(ctx context.Context) (*zkSession, *link, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, nil, errors.Join(ctx.Err(), refusal)
+			if refusal == nil {
+				refusal = errors.New("no server has answered")
+			}
+			return nil, nil, fmt.Errorf("%w: %w", ctx.Err(), refusal)
 		}
 	}
 }
