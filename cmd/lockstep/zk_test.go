@@ -88,5 +88,5 @@ func TestOverZooKeeperValuesAndTheDoctor(t *testing.T) {
 		t.Errorf("doctor: %s", out)
 	}
 	s.Kill()
-	w.unusable("connect", "get", "m", "a")
+	w.expect(69, "get", "m", "a")
 }
