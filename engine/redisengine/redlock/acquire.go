@@ -107,6 +107,8 @@ type acquire struct {
 	cl   *claim
 	w    *waiting
 	life time.Duration // of a vote
+
+	patient bool // every node is waited for
 }
 
 func (a *acquire) run(ctx context.Context) (engine.Grant, error) {
@@ -117,6 +119,11 @@ func (a *acquire) run(ctx context.Context) (engine.Grant, error) {
 	splits := 0
 	for tries := 1; ; tries++ {
 		o := a.attempt(ctx, mode)
+		if o.leftOut() && !a.patient { // too few answered, and not all were waited for
+			a.patient = true
+			continue
+		}
+		a.patient = false
 		if o.err != nil {
 			return engine.Grant{}, o.err
 		}

@@ -41,16 +41,22 @@ func (e *Engine) ask(to vote.Set, timeout time.Duration, o *order, calls func(no
 // tidy asks for what takes something back, also of nodes that are left out.
 func (e *Engine) tidy(to vote.Set, timeout time.Duration, o *order, calls func(node int) []call) <-chan answer {
 	answers := make(chan answer, 2*len(e.nodes))
-	e.send(answers, to, timeout, o, calls, true)
+	e.send(answers, to, timeout, o, calls, how{tidies: true})
 	return answers
 }
 
 // askInto is ask where the answers have somewhere to go: room for two of each node.
 func (e *Engine) askInto(answers chan<- answer, to vote.Set, timeout time.Duration, o *order, calls func(node int) []call) {
-	e.send(answers, to, timeout, o, calls, false)
+	e.send(answers, to, timeout, o, calls, how{})
 }
 
-func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration, o *order, calls func(node int) []call, tidies bool) {
+// how something is asked.
+type how struct {
+	tidies  bool // it takes something back
+	patient bool // nobody is left out
+}
+
+func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration, o *order, calls func(node int) []call, h how) {
 	ctx, cancel := context.WithTimeout(e.ctx, timeout)
 	var left atomic.Int32
 	left.Store(int32(to.Len()) + 1)
@@ -59,13 +65,13 @@ func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration,
 			cancel()
 		}
 	}
-	others := e.majorityWell()
+	others := !h.patient && e.majorityWell()
 	for _, i := range e.order() {
 		if !to.Has(i) {
 			continue
 		}
 		n := e.nodes[i]
-		if err := n.admit(others, tidies); err != nil {
+		if err := n.admit(others, h.tidies); err != nil {
 			answers <- answer{node: i, err: err}
 			done()
 			continue

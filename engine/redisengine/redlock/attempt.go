@@ -41,7 +41,8 @@ func (a *acquire) attempt(ctx context.Context, mode string) *outcome {
 	question := call{theScripts.acquire, nameKeys(a.e.key(a.c.Name)), []string{
 		string(a.c.ID), strconv.FormatInt(o.number, 10), inMillis(a.life), o.tail, mode, inMillis(a.s.ttl),
 	}}
-	votes := a.e.ask(a.e.all(), a.timeout(), &a.cl.order, one(question))
+	votes := make(chan answer, 2*len(a.e.nodes))
+	a.e.send(votes, a.e.all(), a.timeout(), &a.cl.order, one(question), how{patient: a.patient})
 	if a.e.isOver() {
 		o.err = errClosed
 		return o
@@ -185,6 +186,13 @@ func (o *outcome) shortest() time.Duration {
 	}
 	slices.Sort(all)
 	return all[len(all)-vote.Majority(int(o.vote.Nodes))]
+}
+
+// leftOut says whether too few answered, though others could be asked.
+func (o *outcome) leftOut() bool {
+	var left *suspectError
+	return o.err == nil && o.vote.Phase == vote.Lost && !o.vote.Asked() &&
+		slices.ContainsFunc(o.errs, func(err error) bool { return errors.As(err, &left) })
 }
 
 // split says whether, as far as is known, nobody can have a majority: then nobody

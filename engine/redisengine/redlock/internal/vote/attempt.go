@@ -127,7 +127,11 @@ func (a *Attempt) decide() {
 	nodes := int(a.Nodes)
 	switch a.Phase {
 	case Voting:
-		if nodes-(a.Against|a.Silent).Len() < a.majority() {
+		// Who was refused by few and hears nothing of others waits for enough answers to
+		// tell whether the name is held or nobody can be asked.
+		hopeless := nodes-(a.Against|a.Silent).Len() < a.majority()
+		heard := a.For | a.Against | a.Silent
+		if hopeless && (a.Asked() || heard == All(nodes)) {
 			a.Phase = Lost
 		}
 	case Writing:
