@@ -81,6 +81,7 @@ type examination struct {
 	open     bool // the default user has no password
 	openSeen bool // and somebody told us whether
 	slowest  slowCommand
+	votes    bool // it is one of several masters that vote
 	tryAll   bool // commands are tried also where the server could be asked
 	findings []engine.Finding
 	hidden   []string // what this user may not look at, with the reason

@@ -159,6 +159,11 @@ func (x *examination) persistence() {
 	if !known {
 		return
 	}
+	if x.votes {
+		x.persistenceOfVotes(aof)
+		x.diskErrors()
+		return
+	}
 	fsync, save := x.config["appendfsync"], x.config["save"]
 	_, saveKnown := x.config["save"]
 	switch {
@@ -183,6 +188,20 @@ func (x *examination) persistence() {
 			"CONFIG SET appendonly yes, and appendfsync always.")
 	}
 	x.diskErrors()
+}
+
+// persistenceOfVotes: what a restart forgets does no harm, as the node is kept out after
+// it; what it keeps is of use to whoever holds.
+func (x *examination) persistenceOfVotes(aof string) {
+	if aof == "1" && x.config["appendfsync"] == "always" {
+		x.ok("appendonly is on, and appendfsync is always: it keeps its votes")
+		return
+	}
+	x.say(engine.LevelNote, "a crash may lose its votes (appendonly "+map[string]string{"1": "yes", "0": "no"}[aof]+
+		", appendfsync "+x.config["appendfsync"]+")",
+		"That grants nothing twice: it takes no part for the longest TTL after a restart. Should a majority restart at once, "+
+			"whatever was held ends, and nothing can be locked meanwhile.",
+		"CONFIG SET appendonly yes, and appendfsync always, where that speed is enough.")
 }
 
 func (x *examination) diskErrors() {

@@ -45,9 +45,11 @@ func Code(err error) string { return code(err) }
 // repair. What heals by itself, and what is no server's answer, stays as it is.
 func Explain(err error) error { return explain(err) }
 
-// ExamineTransport examines one server as [Engine.Examine] does. watch is for how
-// long its clock is watched.
-func ExamineTransport(ctx context.Context, t Transport, prefix string, watch time.Duration) ([]engine.Finding, error) {
-	findings, err := examine(ctx, t, prefix, watch)
+// ExamineNode examines one of several masters that vote, as [Engine.Examine] does one
+// that decides alone: a vote that it forgets is no lock that it grants again. watch
+// is for how long its clock is watched.
+func ExamineNode(ctx context.Context, t Transport, prefix string, watch time.Duration) ([]engine.Finding, error) {
+	x := &examination{t: t, prefix: prefix, votes: true}
+	findings, err := x.run(ctx, watch)
 	return findings, explain(err)
 }

@@ -105,28 +105,30 @@ func (e *Engine) greet(ctx context.Context) error {
 		e.opts.log.Warn("lockstep: redlock of less than three nodes survives the loss of none", "nodes", n)
 	}
 	all := vote.All(len(e.nodes))
-	well, errs := 0, []error(nil)
+	well, away, errs := 0, []error(nil), []error(nil)
 	err := e.gather(ctx, e.ask(all, greetTimeout, nil, one(call{theScripts.look, nameKeys(e.opts.prefix + "."), nil})), all, func(a answer) bool {
 		_, err := a.first()
 		var out *keptOutError
 		if err == nil || errors.As(err, &out) {
 			if out != nil {
-				e.opts.log.Warn("lockstep: redlock: " + out.Error())
+				away = append(away, out)
 			}
 			well++
 			return false
 		}
-		e.opts.log.Warn("lockstep: redlock: a node cannot be used now", "node", e.nodes[a.node].name, "error", err)
-		errs = append(errs, fmt.Errorf("node %s: %w", e.nodes[a.node].name, redisengine.Explain(err)))
+		errs = append(errs, e.blame(a.node, err))
 		return false
 	})
 	if err != nil {
 		return err
 	}
-	if well >= vote.Majority(len(e.nodes)) {
-		return nil
+	if well < vote.Majority(len(e.nodes)) {
+		return tooFew(len(e.nodes), well, errs)
 	}
-	return tooFew(len(e.nodes), well, errs)
+	for _, err := range append(away, errs...) {
+		e.opts.log.Warn("lockstep: redlock: a node takes no part now", "why", err)
+	}
+	return nil
 }
 
 const greetTimeout = 5 * time.Second

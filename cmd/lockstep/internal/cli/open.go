@@ -14,13 +14,14 @@ import (
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/engine/redisengine"
+	"github.com/lockstep-go/lockstep/engine/redisengine/redlock"
 	"github.com/lockstep-go/lockstep/engine/sqliteengine"
 	"github.com/lockstep-go/lockstep/engine/zkengine"
 )
 
 // drivers are the engines that the command knows. "mem:" is not among them: what is
 // inside one process excludes nobody.
-var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver, zkengine.Driver}
+var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver, redlock.Driver, zkengine.Driver}
 
 const (
 	envURL      = "LOCKSTEP_URL"
