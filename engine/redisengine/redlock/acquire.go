@@ -63,7 +63,7 @@ func (e *Engine) checkClaim(c *engine.Claim) error {
 		return fmt.Errorf("%w: a term of %v; on redlock it may be %v: a node that restarts is kept out for so long",
 			engine.ErrInvalid, c.Term, e.opts.maxTTL)
 	}
-	for i := 0; i < len(c.ID); i++ {
+	for i := range len(c.ID) {
 		b := c.ID[i]
 		if b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' {
 			continue
@@ -108,22 +108,26 @@ type acquire struct {
 	w    *waiting
 	life time.Duration // of a vote
 
-	patient bool // every node is waited for
+	mode    string
+	patient bool      // every node is waited for
+	tries   int       // attempts so far
+	splits  int       // of which the last so many ended in split votes
+	nudged  time.Time // when it attempts though fewer than a majority told it to
 }
 
 func (a *acquire) run(ctx context.Context) (engine.Grant, error) {
-	mode := modeNew
+	a.mode = modeNew
 	if a.c.Try || !a.e.listens() {
-		mode = modeTry // nobody could tell it anything yet
+		a.mode = modeTry // nobody could tell it anything yet
 	}
-	splits := 0
-	for tries := 1; ; tries++ {
-		o := a.attempt(ctx, mode)
+	for {
+		o := a.attempt(ctx, a.mode)
 		if o.leftOut() && !a.patient { // too few answered, and not all were waited for
 			a.patient = true
 			continue
 		}
 		a.patient = false
+		a.tries++
 		if o.err != nil {
 			return engine.Grant{}, o.err
 		}
@@ -133,37 +137,35 @@ func (a *acquire) run(ctx context.Context) (engine.Grant, error) {
 		if err := a.refused(ctx, o); err != nil {
 			return engine.Grant{}, err
 		}
-		split := o.split()
-		if split {
-			splits++
-		} else {
-			splits = 0
+		if err := a.next(ctx, o.split()); err != nil {
+			return engine.Grant{}, err
 		}
-		if a.c.Try && (!split || splits >= tryAgain) {
-			return engine.Grant{}, a.held(ctx)
-		}
-		if a.e.opts.tries > 0 && tries >= a.e.opts.tries {
-			return engine.Grant{}, a.giveUp(ctx)
-		}
-		switch {
-		case split:
-			if err := a.pause(ctx, a.e.opts.delay(splits)); err != nil {
-				return engine.Grant{}, err
-			}
-			if mode == modeTry {
-				continue
-			}
-		case mode == modeTry: // the first attempt of one that will wait
-			a.e.listen(ctx)
-			mode = modeNew
-			continue
-		default:
-			if err := a.await(ctx); err != nil {
-				return engine.Grant{}, err
-			}
-		}
-		mode = modeLine
 	}
+}
+
+// next waits until another attempt is worth making, if one is made.
+func (a *acquire) next(ctx context.Context, split bool) error {
+	a.splits++
+	if !split {
+		a.splits = 0
+	}
+	switch {
+	case a.c.Try && (!split || a.splits >= tryAgain):
+		return a.held(ctx)
+	case a.e.opts.tries > 0 && a.tries >= a.e.opts.tries:
+		return a.leaveWith(ctx, a.held(ctx))
+	case split:
+		if a.mode == modeNew {
+			a.mode = modeLine
+		}
+		return a.pause(ctx, a.e.opts.delay(a.splits))
+	case a.mode == modeTry: // it will wait, and can be told from now on
+		a.e.listen(ctx)
+		a.mode = modeNew
+		return nil
+	}
+	a.mode = modeLine
+	return a.await(ctx)
 }
 
 // granted reports a grant if the session still lives (S5).
@@ -212,11 +214,6 @@ func (a *acquire) held(ctx context.Context) error {
 	return &engine.HeldError{Line: line}
 }
 
-func (a *acquire) giveUp(ctx context.Context) error {
-	held := a.held(ctx)
-	return a.leaveWith(ctx, held)
-}
-
 func (a *acquire) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -235,7 +232,7 @@ func (a *acquire) pause(ctx context.Context, d time.Duration) error {
 // await waits until the name may be free.
 func (a *acquire) await(ctx context.Context) error {
 	majority := vote.Majority(len(a.e.nodes))
-	nudged := time.Time{}
+	a.nudged = time.Time{}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -250,16 +247,7 @@ func (a *acquire) await(ctx context.Context) error {
 			}
 			continue
 		}
-		if n.told != 0 && nudged.IsZero() {
-			nudged = time.Now().Add(nudge())
-		}
-		at, looks := n.nextLook(len(a.e.nodes))
-		if !nudged.IsZero() && (!looks || nudged.Before(at)) {
-			at, looks = nudged, true
-		}
-		if ends := n.asked.Add(a.s.ttl); !looks || ends.Before(at) {
-			at, looks = ends, false
-		}
+		at, looks := a.nextLook(&n)
 		timer.Reset(time.Until(at))
 		select {
 		case <-a.w.woken:
@@ -278,6 +266,22 @@ func (a *acquire) await(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// nextLook is when the claim does something by itself: it looks, or it asks whether it
+// lives at all.
+func (a *acquire) nextLook(n *news) (at time.Time, looks bool) {
+	if n.told != 0 && a.nudged.IsZero() {
+		a.nudged = time.Now().Add(nudge())
+	}
+	at, looks = n.nextLook(len(a.e.nodes))
+	if !a.nudged.IsZero() && (!looks || a.nudged.Before(at)) {
+		at, looks = a.nudged, true
+	}
+	if ends := n.asked.Add(a.s.ttl); !looks || ends.Before(at) {
+		at, looks = ends, false
+	}
+	return at, looks
 }
 
 // lives asks whether a claim is still in line, of which there is a doubt. It does not

@@ -77,9 +77,9 @@ func TestANodeThatRestartedIsKeptOutForTheLongestTTL(t *testing.T) {
 	}
 }
 
-// renew2 is a renewal that may fail.
+// renew2 is a renewal that may fail: then nothing is known.
 func (c *client) renew2(cl *engine.Claim) engine.Renewal {
-	r, _ := c.Renew(guarded(c.t), []*engine.Claim{cl}) //nolint:errcheck // it may: then nothing is known
+	r, _ := c.Renew(guarded(c.t), []*engine.Claim{cl})
 	return r
 }
 
@@ -252,7 +252,7 @@ func beChild(hosts []string) error {
 
 func startChild(t *testing.T, hosts []string, ttl time.Duration) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // it is ended by its process id
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childNodes+"="+strings.Join(hosts, ","), "REDLOCK_TEST_CHILD_TTL="+ttl.String())
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

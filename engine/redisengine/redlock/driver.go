@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,10 +82,8 @@ func optionsOf(t engine.Target) ([]Option, error) {
 		return nil, invalid("wants its nodes, as in redlock://10.0.0.1,10.0.0.2,10.0.0.3")
 	}
 	for i, h := range t.Hosts {
-		for _, other := range t.Hosts[:i] {
-			if h == other {
-				return nil, invalid("node %s is named twice: each node has one vote", h)
-			}
+		if slices.Contains(t.Hosts[:i], h) {
+			return nil, invalid("node %s is named twice: each node has one vote", h)
 		}
 	}
 	opts := []Option{WithKeyPrefix(t.Params[paramPrefix]), WithNodeNames(t.Hosts...)}
