@@ -83,9 +83,13 @@ func (r lockRole) obey(o order) (report, error) {
 func (r lockRole) many(until int64) (rate float64, err error) {
 	var cycles atomic.Int64
 	var all sync.WaitGroup
-	failed := make(chan error, redisNames)
+	names := redisNames
+	if r.n > 0 {
+		names = r.n
+	}
+	failed := make(chan error, names)
 	began := monotonic()
-	for i := range redisNames {
+	for i := range names {
 		name := lockName + "/" + strconv.Itoa(i)
 		all.Go(func() {
 			for monotonic() < until {

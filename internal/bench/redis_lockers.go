@@ -54,6 +54,13 @@ var lockers = map[string]func(addr string) (*locker, error){
 	},
 	rueidislockDefault:       func(addr string) (*locker, error) { return openRueidislock(addr, 0) },
 	rueidislockOfOneMajority: func(addr string) (*locker, error) { return openRueidislock(addr, 1) },
+
+	ourRedlock:        openRedlock,
+	redsyncOf5GoRedis: func(addrs string) (*locker, error) { return openRedsyncOf5GoRedis(addrs) },
+	redsyncOf5FailFast: func(addrs string) (*locker, error) {
+		return openRedsyncOf5GoRedis(addrs, redsync.WithFailFast(true))
+	},
+	redsyncOf5Rueidis: openRedsyncOf5Rueidis,
 }
 
 const (
@@ -101,6 +108,10 @@ func openLockstep(addr string) (*locker, error) {
 	if err != nil {
 		return nil, err
 	}
+	return lockerOf(c), nil
+}
+
+func lockerOf(c *client) *locker {
 	ctx := context.Background()
 	return &locker{
 		lock: func(name string) (func() error, error) {
@@ -111,7 +122,7 @@ func openLockstep(addr string) (*locker, error) {
 			return func() error { return lease.Release(ctx) }, nil
 		},
 		close: c.close, requests: sends(),
-	}, nil
+	}
 }
 
 func newRueidis(addr string) (rueidis.Client, error) {
@@ -173,7 +184,7 @@ func openRawGoRedis(addr string) (*locker, error) {
 
 func openRedsyncGoRedis(addr string) (*locker, error) {
 	c := redis.NewClient(&redis.Options{Addr: addr})
-	return newRedsync(redsyncgoredis.NewPool(c), c.Close), nil
+	return newRedsync([]redsyncpool.Pool{redsyncgoredis.NewPool(c)}, c.Close), nil
 }
 
 func openRedsyncRueidis(addr string, opts ...redsync.Option) (*locker, error) {
@@ -181,12 +192,13 @@ func openRedsyncRueidis(addr string, opts ...redsync.Option) (*locker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRedsync(redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c)), func() error { c.Close(); return nil }, opts...), nil
+	pools := []redsyncpool.Pool{redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c))}
+	return newRedsync(pools, func() error { c.Close(); return nil }, opts...), nil
 }
 
 // newRedsync has so many tries that waiting never ends in an error.
-func newRedsync(pool redsyncpool.Pool, end func() error, opts ...redsync.Option) *locker {
-	r := redsync.New(pool)
+func newRedsync(pools []redsyncpool.Pool, end func() error, opts ...redsync.Option) *locker {
+	r := redsync.New(pools...)
 	opts = append(opts, redsync.WithExpiry(redisTTL), redsync.WithTries(1<<20))
 	return &locker{
 		lock: func(name string) (func() error, error) {

@@ -52,10 +52,10 @@ var cases = []config{
 	{name: "exclusion, one claim, a repeat", nodes: 3, attempts: 2, repeats: 1, oneClaim: true, rejoin: true},
 	{name: "exclusion, a loss", nodes: 3, attempts: 2, losses: 1, seed: 20, rejoin: true},
 
-	{name: "tokens, 3 attempts", nodes: 3, attempts: 3, counted: 1, anytime: true, long: true},
+	{name: "tokens, 3 attempts", nodes: 3, attempts: 3, anytime: true, long: true},
 	{name: "tokens, 2 attempts, two repeats", nodes: 3, attempts: 2, counted: 2, repeats: 2, anytime: true, rejoin: true, oneClaim: true, long: true},
 	{name: "tokens, 2 attempts, two losses", nodes: 3, attempts: 2, counted: 1, losses: 2, seed: 20, anytime: true, rejoin: true, long: true},
-	{name: "tokens, 5 nodes, 2 attempts, a repeat", nodes: 5, attempts: 2, repeats: 1, anytime: true, long: true},
+	{name: "tokens, 5 nodes, 2 attempts", nodes: 5, attempts: 2, anytime: true, long: true},
 	{name: "exclusion, 3 attempts, a repeat, one claim", nodes: 3, attempts: 3, repeats: 1, oneClaim: true, rejoin: true, long: true},
 	{name: "exclusion, 3 attempts, a loss", nodes: 3, attempts: 3, losses: 1, seed: 20, rejoin: true, long: true},
 
