@@ -13,6 +13,7 @@ import (
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 
 	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/engine/redisengine/redlock"
 )
 
 // redsync on the same five nodes: the library whose layout Redlock's is.
@@ -67,7 +68,7 @@ func awaitFree(t *testing.T, f foreign) {
 func TestRedlockIsRefusedWhatRedsyncHolds(t *testing.T) {
 	n := startNodes(t, 5)
 	f := startRedsyncOf(t, n)
-	c := openRedlock(t, n, lockstep.DefaultTTL)
+	c := openRedlock(t, n, redlock.MaxTTL) // no renewal looks in time
 	before := lock(t, c.Mutex("n"))
 	release(t, before)
 	ctx := guarded(t, hang)

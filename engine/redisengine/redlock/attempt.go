@@ -96,7 +96,7 @@ func (o *outcome) wrote(n answer) {
 }
 
 // timeout is how long a node may take for its part of an attempt.
-func (a *acquire) timeout() time.Duration { return min(a.e.nodeTimeout(a.s.ttl), a.life) }
+func (a *acquire) timeout() time.Duration { return a.e.nodeTimeout(a.s.ttl) }
 
 // voted takes what a node said of its vote.
 func (a *acquire) voted(o *outcome, n answer) {
