@@ -353,7 +353,7 @@ func TestAHandOverCostsEachNodeTheSameHoweverManyWait(t *testing.T) {
 	for range crowd {
 		waiting = append(waiting, c.queue(mutex("n")))
 	}
-	before := scriptsRun(t, nodes[0])
+	before := nodes[0].ScriptsRun(t)
 	holder.give(held)
 	for range crowd {
 		var next *queued
@@ -372,7 +372,7 @@ func TestAHandOverCostsEachNodeTheSameHoweverManyWait(t *testing.T) {
 		next.granted()
 		c.give(next.claim)
 	}
-	if n := scriptsRun(t, nodes[0]) - before; n > 3*crowd {
+	if n := nodes[0].ScriptsRun(t) - before; n > 3*crowd {
 		t.Errorf("%d hand-overs cost a node %d scripts, want 3 each at most", crowd, n)
 	}
 }
