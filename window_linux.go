@@ -14,7 +14,7 @@ const (
 
 // suspended is how long this machine had been suspended at a reading of the clock, or
 // has been by now, or negative where the kernel does not tell. A lock and its release
-// ask for it some five times, and the kernel's answer takes half a microsecond; so it is asked only
+// ask for it four times, and the kernel's answer takes half a microsecond; so it is asked only
 // where it may have changed: when the machine goes on, the kernel moves the wall
 // clock by what the monotonic one has missed, before any program runs.
 func suspended(at time.Time) time.Duration {
