@@ -319,13 +319,13 @@ type belief struct {
 // ensemble under clients that take turns.
 func TestLocksExcludeEachOtherWhileMembersFail(t *testing.T) {
 	t.Parallel()
-	e := zktest.StartEnsemble(t, 3, zktest.Options{Tick: 250 * time.Millisecond, Sync: 3 * time.Second, Proxied: true})
+	e := zktest.StartEnsemble(t, 3, zktest.Options{Tick: 250 * time.Millisecond, Sync: 5 * time.Second, Proxied: true})
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	var beliefs []belief
 	var workers sync.WaitGroup
 	for range 4 {
-		c := client(t, e.URL(), 3*time.Second)
+		c := client(t, e.URL(), 10*time.Second)
 		workers.Go(func() {
 			for {
 				select {
@@ -346,7 +346,7 @@ func TestLocksExcludeEachOtherWhileMembersFail(t *testing.T) {
 		mu.Lock()
 		before := len(beliefs)
 		mu.Unlock()
-		for deadline := time.Now().Add(guard); ; {
+		for deadline := time.Now().Add(2 * guard); ; { // elections, and sessions that end
 			mu.Lock()
 			n := len(beliefs)
 			mu.Unlock()

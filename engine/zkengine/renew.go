@@ -23,7 +23,8 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 		return engine.Renewal{}, err
 	}
 	// Whoever does not answer in this time is not waited for: the connection is
-	// dropped (conn.suspect), and another server may answer before the window closes.
+	// dropped, also where pings are answered over it, and another server may answer
+	// before the window closes.
 	ctx, cancel := context.WithTimeout(ctx, s.TTL()/6)
 	defer cancel()
 	_, before := s.c.tap.now()
@@ -33,6 +34,9 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 		return struct{}{}, err
 	})
 	_, after := s.c.tap.now()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && before != nil && before == after {
+		before.drop()
+	}
 	switch {
 	case errors.Is(err, zk.ErrNoNode): // somebody has removed the marker
 		return engine.Renewal{}, engine.ErrSessionEnded

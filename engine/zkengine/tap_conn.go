@@ -14,25 +14,31 @@ type tapConn struct {
 	net.Conn
 
 	tap  *Tap
-	sent time.Time // when the connect request was sent
-	head []byte    // of the connect reply, until it is whole
-	link *link     // nil: not connected yet
+	sent time.Time     // when the connect request was sent
+	wait time.Duration // for its reply
+	head []byte        // of the connect reply, until it is whole
+	link *link         // nil: not connected yet
 	end  sync.Once
 }
 
 // handshake is how long a server that took the connection may take to answer the
-// connect request. go-zookeeper would wait for over six session timeouts.
-const handshake = 5 * time.Second
+// connect request, at most, and leastHandshake at least: in between it is a third of
+// the session's timeout. go-zookeeper would wait for over six timeouts.
+const handshake, leastHandshake = 5 * time.Second, time.Second
 
 func (c *tapConn) Write(b []byte) (int, error) {
 	if c.sent.IsZero() {
-		c.sent = time.Now()
+		c.sent, c.wait = time.Now(), handshake
+		if len(b) >= 20 { // length, protocol version, last zxid, timeout in ms, …
+			timeout := time.Duration(binary.BigEndian.Uint32(b[16:])) * time.Millisecond
+			c.wait = min(max(timeout/3, leastHandshake), handshake)
+		}
 	}
 	return c.Conn.Write(b)
 }
 
 func (c *tapConn) SetReadDeadline(t time.Time) error {
-	if limit := time.Now().Add(handshake); c.link == nil && t.After(limit) {
+	if limit := time.Now().Add(c.wait); c.link == nil && t.After(limit) {
 		t = limit
 	}
 	return c.Conn.SetReadDeadline(t)

@@ -10,9 +10,11 @@ require (
 	github.com/bsm/redislock v0.9.4
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/go-redsync/redsync/v4 v4.18.1
+	github.com/go-zookeeper/zk v1.0.4
 	github.com/gofrs/flock v0.13.2
 	github.com/lockstep-go/lockstep v0.0.0
 	github.com/lockstep-go/lockstep/engine/sqliteengine v0.0.0
+	github.com/lockstep-go/lockstep/engine/zkengine v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.79
 	github.com/redis/rueidis/rueidiscompat v1.0.79
@@ -38,3 +40,5 @@ require (
 )
 
 replace github.com/lockstep-go/lockstep/engine/redisengine => ../../engine/redisengine
+
+replace github.com/lockstep-go/lockstep/engine/zkengine => ../../engine/zkengine

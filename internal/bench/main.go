@@ -13,7 +13,9 @@ import (
 	"time"
 )
 
-func tables() []table { return []table{fileTable(), redisTable(), redlockTable(), coreTable()} }
+func tables() []table {
+	return []table{fileTable(), redisTable(), redlockTable(), zkTable(), coreTable()}
+}
 
 func main() {
 	if name := os.Getenv(roleVariable); name != "" {
@@ -21,7 +23,7 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.pairs, "pairs", 12, "interleaved pairs of each comparison; 10 or more for a figure that counts")
-	flag.StringVar(&o.only, "only", "", "a table (file, redis, redlock, core), or rows of it: file/hand-off")
+	flag.StringVar(&o.only, "only", "", "a table (file, redis, redlock, zk, core), or rows of it: file/hand-off")
 	flag.StringVar(&o.dir, "dir", "", "where temporary data goes; it must be on a disk")
 	flag.BoolVar(&o.raw, "raw", false, "print every pair as well")
 	flag.BoolVar(&o.smoke, "smoke", false, "see that all runs; the figures are worth nothing")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,9 @@ var lockers = map[string]func(addr string) (*locker, error){
 		return openRedsyncOf5GoRedis(addrs, redsync.WithFailFast(true))
 	},
 	redsyncOf5Rueidis: openRedsyncOf5Rueidis,
+
+	goZKLock: openGoZK,
+	rawZK:    openRawZK,
 }
 
 const (
@@ -89,6 +93,9 @@ func sends(more ...string) []string {
 }
 
 func redisEngine(addr string) (engine.Engine, error) {
+	if hosts, ok := strings.CutPrefix(addr, zkScheme); ok { // the same rows (zk.go)
+		return zkEngine(hosts)
+	}
 	return redisengine.Driver.Open(context.Background(), engine.Target{Scheme: "redis", Hosts: []string{addr}})
 }
 

@@ -62,6 +62,8 @@ func roles() map[string]role {
 		"redis-hold":     newRedisHoldRole,
 		"redis-watcher":  newWatcher,
 		"redis-watchers": newWatchersRole,
+
+		"zk-watcher": newRawWatcher, // the others are as on Redis
 	}
 }
 
