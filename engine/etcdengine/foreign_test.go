@@ -364,10 +364,10 @@ func TestEntriesAndNestedNamesMakeNoLockWait(t *testing.T) {
 	}
 	c.take(mutex("n/a"))
 	for _, k := range []engine.Kind{engine.Mutex, engine.Election, engine.Semaphore} {
-		first, second := newClaim("n", k, 1), newClaim("n", k, 1)
+		first, second := newClaim("n", k), newClaim("n", k)
 		c.take(first)
 		q := c.queue(second)
-		if _, err := c.Acquire(c.ctx, try(newClaim("n", k, 1)), false); !errors.Is(err, engine.ErrHeld) {
+		if _, err := c.Acquire(c.ctx, try(newClaim("n", k)), false); !errors.Is(err, engine.ErrHeld) {
 			t.Errorf("%v: Try of what is held: %v", k, err)
 		}
 		c.give(first)

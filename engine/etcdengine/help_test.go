@@ -70,17 +70,18 @@ func begin(t *testing.T, e *Engine, o engine.SessionOptions) *client {
 	return &client{s.(*Session), t, guarded(t)}
 }
 
-func newClaim(name string, k engine.Kind, limit int) *engine.Claim {
-	return &engine.Claim{ID: engine.ClaimID(rand.Text()), Name: name, Kind: k, Shares: 1, Limit: limit}
+// newClaim is of one share of one.
+func newClaim(name string, k engine.Kind) *engine.Claim {
+	return &engine.Claim{ID: engine.ClaimID(rand.Text()), Name: name, Kind: k, Shares: 1, Limit: 1}
 }
 
-func mutex(name string) *engine.Claim { return newClaim(name, engine.Mutex, 1) }
+func mutex(name string) *engine.Claim { return newClaim(name, engine.Mutex) }
 
 func try(c *engine.Claim) *engine.Claim { c.Try = true; return c }
 
 // election is a claim on "n".
 func election(note string) *engine.Claim {
-	c := newClaim("n", engine.Election, 1)
+	c := newClaim("n", engine.Election)
 	c.Note = []byte(note)
 	return c
 }

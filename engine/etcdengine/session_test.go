@@ -308,3 +308,23 @@ func TestAWaiterStoppedPastItsTTLIsGrantedNoDeadLease(t *testing.T) {
 		t.Errorf("the process that was stopped for longer than its TTL said: %s", text)
 	}
 }
+
+// S13: a line that a newer program is in is not guessed at.
+func TestALineWithANewerLayoutIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{})
+	key := "n/" + c.hex + "-" + string(mutex("n").ID) + ".m2-and-what-not"
+	if _, err := admin(t, s.Addr).Put(c.ctx, key, "", clientv3.WithLease(c.lease)); err != nil {
+		t.Fatal(err)
+	}
+	for _, cl := range []*engine.Claim{mutex("n"), try(mutex("n")), newClaim("n", engine.Semaphore)} {
+		_, err := c.Acquire(c.ctx, cl, false)
+		if !errors.Is(err, engine.ErrUnusable) || !strings.Contains(err.Error(), "newer layout") {
+			t.Errorf("%v, try %v: %v", cl.Kind, cl.Try, err)
+		}
+	}
+	if l, err := c.e.Line(c.ctx, "n"); err != nil || len(l.Holders)+len(l.Waiters) != 1 {
+		t.Errorf("what was refused left %+v, %v", l, err)
+	}
+}

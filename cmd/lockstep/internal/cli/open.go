@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/etcdengine"
 	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/engine/redisengine/redlock"
 	"github.com/lockstep-go/lockstep/engine/sqliteengine"
@@ -21,7 +22,7 @@ import (
 
 // drivers are the engines that the command knows. "mem:" is not among them: what is
 // inside one process excludes nobody.
-var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver, redlock.Driver, zkengine.Driver}
+var drivers = engine.Drivers{sqliteengine.Driver, redisengine.Driver, redlock.Driver, etcdengine.Driver, zkengine.Driver}
 
 const (
 	envURL      = "LOCKSTEP_URL"
