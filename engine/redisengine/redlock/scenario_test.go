@@ -418,6 +418,60 @@ func TestALockThatIsGivenUpLeavesNothing(t *testing.T) {
 	})
 }
 
+// Close leaves no connection, whatever the client did, and also where a node is
+// stopped.
+func TestNothingOfAClientIsLeftAfterClose(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, 3)
+	proxies := behind(t, nodes)
+	e := openAt(t, proxied(proxies), young)
+	s, err := e.Begin(t.Context(), engine.SessionOptions{TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, waits := mutex("n"), mutex("n")
+	if _, err := s.Acquire(guarded(t), held, false); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(guarded(t))
+	left := make(chan error, 2)
+	go func() { _, err := s.Acquire(ctx, waits, false); left <- err }()
+	go func() {
+		var last error
+		for _, err := range e.WatchLine(ctx, "n") {
+			last = err
+		}
+		left <- last
+	}()
+	await(t, "a waiter and a watcher", func() bool {
+		l, err := e.Line(guarded(t), "n")
+		heard, _ := nodes[2].MustDo(t, "PUBSUB", "NUMSUB", lineChannel+"n").([]any)
+		return err == nil && len(l.Waiters) == 1 && heard[1] == int64(1)
+	})
+	nodes[0].Pause()
+	cancel()
+	for range cap(left) {
+		<-left
+	}
+	if err := s.End(guarded(t), []*engine.Claim{held, waits}); err != nil {
+		t.Error(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	nodes[0].Continue()
+	await(t, "every connection to be gone", func() bool {
+		n := 0
+		for _, p := range proxies {
+			n += p.Connections()
+		}
+		return n == 0
+	})
+	if keys := nodes[2].MustDo(t, "KEYS", "*"); len(keys.([]any)) > 1 {
+		t.Errorf("keys that are left: %v", keys)
+	}
+}
+
 // One or two nodes work, and say what they are worth.
 func TestFewerThanThreeNodesWorkWithAWarning(t *testing.T) {
 	t.Parallel()

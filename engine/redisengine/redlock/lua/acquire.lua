@@ -17,8 +17,7 @@
 -- The common case is a name that nobody has or waits for. The count comes first:
 -- where memory is full it is refused, and nothing has changed.
 
-local value = redis.pcall('GET', KEYS[1])
-if not value and redis.call('EXISTS', KEYS[4]) == 0 then
+if redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then
   local time = redis.call('TIME')
   local count = math.max((tonumber(redis.call('GET', KEYS[2])) or 0) + 1, time[1] * 1048576)
   local ahead = math.max(0, math.ceil(count / 1048576) - time[1])
@@ -32,6 +31,7 @@ end
 
 --@ node
 open(0)
+local value = redis.pcall('GET', NAME)
 local id, attempt, life, tail, mode, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local kind = string.sub(tail, 1, 1)
 
