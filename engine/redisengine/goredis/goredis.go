@@ -46,6 +46,11 @@ func FromGoRedis(ctx context.Context, client *redis.Client, opts ...redisengine.
 	return redisengine.FromTransport(ctx, newTransport(client), opts...)
 }
 
+// NewTransport carries requests over a client that the caller has, as FromGoRedis does:
+// for engines of several servers, such as package redlock's. Closing it leaves the
+// client open.
+func NewTransport(client *redis.Client) redisengine.Transport { return newTransport(client) }
+
 const (
 	longestRead = 30 * time.Second
 	usualRead   = 5 * time.Second

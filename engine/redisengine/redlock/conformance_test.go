@@ -11,6 +11,8 @@ import (
 
 func TestConformance(t *testing.T) { enginetest.Run(t, harness(t)) }
 
+func TestPrimitives(t *testing.T) { enginetest.RunPrimitives(t, harness(t)) }
+
 // harness is five servers, with a client of its own for every handle.
 func harness(t *testing.T) enginetest.Harness {
 	nodes := start(t, 5)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/engine/redisengine/internal/keys"
@@ -44,8 +46,21 @@ type Engine struct {
 
 var errClosed = fmt.Errorf("redlock: %w", engine.ErrClosed)
 
+// FromClients is an engine over rueidis clients that the caller has, one for each
+// node, and closes after the engine. More is at [FromTransports].
+func FromClients(ctx context.Context, clients []rueidis.Client, opts ...Option) (*Engine, error) {
+	ts := make([]redisengine.Transport, len(clients))
+	for i, c := range clients {
+		if c == nil {
+			return nil, fmt.Errorf("%w: redlock: no client for node %d", engine.ErrInvalid, i+1)
+		}
+		ts[i] = redisengine.NewTransport(c)
+	}
+	return FromTransports(ctx, ts, opts...)
+}
+
 // FromTransports is an engine over what carries requests to each node, one
-// [redisengine.Transport] for each: of [redisengine.NewTransport] for a rueidis client
+// [redisengine.Transport] for each, such as goredis.NewTransport of a go-redis client
 // that the caller has. The engine closes them, also where FromTransports fails; whose
 // client is the caller's stays open.
 //

@@ -93,9 +93,9 @@ func vouches(t *testing.T, n oneNode) {
 	}
 }
 
-func (n oneNode) withdraw(attempt string) any {
+func (n oneNode) withdraw(attempt string) {
 	n.t.Helper()
-	return n.run(theScripts.withdraw, nameKeys("n"), who, attempt, "m:0:0:c:note", "0", "")
+	n.run(theScripts.withdraw, nameKeys("n"), who, attempt, "m:0:0:c:note", "0", "")
 }
 
 func withdrawsOwn(_ *testing.T, n oneNode) {
