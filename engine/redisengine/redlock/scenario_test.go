@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/internal/faultnet"
@@ -507,5 +509,44 @@ func TestTriesBoundALock(t *testing.T) {
 	}
 	if want := ttl - ttl/100; c.TTL() != want {
 		t.Errorf("TTL %v with a drift of a fiftieth, want %v", c.TTL(), want)
+	}
+}
+
+// A program passes the clients that it has, and keeps them.
+func TestRedlockOverUsersClients(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, 3)
+	clients := make([]rueidis.Client, len(nodes))
+	for i, n := range nodes {
+		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{n.Addr}, ForceSingleClient: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		clients[i] = c
+	}
+	e, err := FromClients(t.Context(), clients, young)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, e: e}
+	s, err := e.Begin(t.Context(), engine.SessionOptions{TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Session = s.(*Session)
+	held := mutex("n")
+	c.take(held)
+	next := c.queue(mutex("n"))
+	c.give(held)
+	next.granted()
+	c.give(next.claim)
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range clients {
+		if err := c.Do(t.Context(), c.B().Ping().Build()).Error(); err != nil {
+			t.Errorf("the user's client after Close: %v", err)
+		}
 	}
 }
