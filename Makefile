@@ -2,7 +2,7 @@
 # by itself. Recipes are plain sh and use the go that is on PATH.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core lint fmt bench soak mutants release-check clean
+.PHONY: help build demo test test-core recipes lint fmt bench soak mutants release-check clean
 
 STEP := scripts/step
 EACH := scripts/each-module
@@ -31,6 +31,10 @@ test: ## everything, with the race detector; installs what is missing (Debian); 
 
 test-core: ## needs nothing but Go: tests whose server or tool is missing skip and say so
 	@CGO_ENABLED=0 $(EACH) 'go test' go test -timeout 30m ./...
+
+recipes: ## what every article shows, beside its Lockstep form: each runs on a real server (docs/recipes.md)
+	@$(STEP) 'what the recipes need' scripts/install-test-needs
+	@LOCKSTEP_REQUIRE=all scripts/recipes
 
 lint: $(LINTER) ## gofmt, golangci-lint, tidy go.mod files; builds for macOS, Windows and arm64
 	@$(STEP) 'gofmt' scripts/gofmt-check

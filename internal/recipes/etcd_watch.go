@@ -11,6 +11,7 @@ import (
 	"github.com/lockstep-go/lockstep/engine/etcdengine"
 )
 
+//nolint:protogetter // as articles write it
 func etcdWatchTheirs(ctx context.Context, addr string, process func(data []byte) (done bool)) error {
 	// recipe etcd watch: etcd client
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: 5 * time.Second})

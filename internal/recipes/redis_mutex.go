@@ -11,7 +11,8 @@ import (
 	"github.com/lockstep-go/lockstep/engine/redisengine"
 )
 
-func redisMutexTheirs(ctx context.Context, addr string, writeInvoice func(context.Context) error) (err error) {
+//nolint:errcheck // as articles write it
+func redisMutexTheirs(ctx context.Context, addr string, writeInvoice func(context.Context) error) error {
 	// recipe redis mutex: redsync
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()

@@ -10,6 +10,8 @@ import (
 )
 
 // voteTheirs is what one writes by hand: no library has it.
+//
+//nolint:protogetter // as articles write it
 func voteTheirs(ctx context.Context, client *clientv3.Client, voter, choice string, voters int) (string, error) {
 	// recipe vote: by hand, on etcd
 	// A key for each voter, made only once: a repeat finds the first choice.
@@ -30,10 +32,9 @@ func voteTheirs(ctx context.Context, client *clientv3.Client, voter, choice stri
 		}
 		count := make(map[string]int)
 		for _, kv := range votes.Kvs {
-			if choice := string(kv.Value); 2*(count[choice]+1) > voters {
+			choice := string(kv.Value)
+			if count[choice]++; 2*count[choice] > voters {
 				return choice, nil
-			} else {
-				count[choice]++
 			}
 		}
 		if len(votes.Kvs) == voters {

@@ -10,6 +10,7 @@ import (
 	"github.com/lockstep-go/lockstep/engine/zkengine"
 )
 
+//nolint:errcheck // as articles write it
 func zkMutexTheirs(_ context.Context, addr string, work func() error) error {
 	// recipe zookeeper mutex: go-zookeeper
 	conn, _, err := zk.Connect([]string{addr}, 10*time.Second)
