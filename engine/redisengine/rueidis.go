@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -86,7 +87,7 @@ func (t *rueidisTransport) send(ctx context.Context, commands []Command) []Resul
 		built[i] = t.build(c)
 	}
 	results := make([]Result, len(commands))
-	for i, r := range t.client.DoMulti(ctx, built...) {
+	for i, r := range t.client.DoMulti(cancellable(ctx), built...) {
 		results[i] = t.result(r)
 	}
 	t.note(ctx, results[len(results)-1].Err)
@@ -94,9 +95,24 @@ func (t *rueidisTransport) send(ctx context.Context, commands []Command) []Resul
 }
 
 func (t *rueidisTransport) sendOne(ctx context.Context, c Command) Result {
-	r := t.result(t.client.Do(ctx, t.build(c)))
+	r := t.result(t.client.Do(cancellable(ctx), t.build(c)))
 	t.note(ctx, r.Err)
 	return r
+}
+
+// undated is a context that does not say when it will end. Where one says so, rueidis
+// sends in the caller's goroutine and gives the connection that deadline: it then
+// does not see that the context has ended before.
+type undated struct{ context.Context }
+
+// Deadline says that there is none.
+func (undated) Deadline() (deadline time.Time, ok bool) { return deadline, false }
+
+func cancellable(ctx context.Context) context.Context {
+	if _, dated := ctx.Deadline(); dated {
+		return undated{ctx}
+	}
+	return ctx
 }
 
 // note notes whether a server answered.

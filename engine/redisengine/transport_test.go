@@ -2,9 +2,13 @@ package redisengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/internal/faultnet"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -72,4 +76,39 @@ func TestWhoStopsListeningEndsNobodyElsesListening(t *testing.T) {
 	await(t, "nobody to listen", func() bool {
 		return number(t, server, "PUBLISH", "lockstep:test", "x") == 0
 	})
+}
+
+// A deadline that is far away must not hide that the caller has left.
+func TestACallObeysItsContextBeforeItsDeadline(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := faultnet.New(t, server.Addr, faultnet.RESP)
+	target := engine.Target{Scheme: schemeTCP, Hosts: []string{proxy.Addr}, Params: map[string]string{"timeout": "1h"}}
+	opened, err := Driver.Open(storeContext(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := opened.(*Engine)
+	for _, commands := range [][]Command{{{Args: []string{"PING"}}}, {{Args: []string{"PING"}}, {Args: []string{"PING"}}}} {
+		await(t, "a connection", func() bool { return e.t.Do(storeContext(t), Command{Args: []string{"PING"}})[0].Err == nil })
+		lost := proxy.Lost()
+		proxy.Blackhole()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		done := make(chan error, 1)
+		go func() { done <- e.t.Do(ctx, commands...)[0].Err }()
+		await(t, "the request", func() bool { return proxy.Lost() > lost })
+		cancel()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%v, want its cancellation", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("it waits for the reply, or its deadline")
+		}
+		proxy.Heal()
+		proxy.Cut()
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
 }
