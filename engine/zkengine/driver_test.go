@@ -114,7 +114,48 @@ func TestAClientOfTheCallersCarriesSessionsThatAreApart(t *testing.T) {
 	if _, err := b.Acquire(guarded(t), newClaim(mine.Name, "mutex"), false); !errors.Is(err, engine.ErrSessionEnded) {
 		t.Errorf("Acquire after the client began another session by itself: %v, want ErrSessionEnded", err)
 	}
-	if err := b.End(guarded(t), []*engine.Claim{theirs}); err != nil {
+	ctx := guarded(t)
+	err = b.End(ctx, []*engine.Claim{theirs})
+	for err != nil && ctx.Err() == nil { // the client is connecting again
+		err = b.End(ctx, []*engine.Claim{theirs})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestASessionThatNobodyRenewsHasEnded: the client's pings alone would keep it.
+func TestASessionThatNobodyRenewsHasEnded(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "zk://"+server(t).Addr)
+	lost := make(chan error, 1)
+	s, err := u.e.Begin(guarded(t), engine.SessionOptions{TTL: time.Second, Lost: func(_ engine.ClaimID, why error) { lost <- why }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClaim(newName("idle"), "mutex")
+	if _, err := s.Acquire(guarded(t), c, false); err != nil && !errors.Is(err, engine.ErrSessionEnded) {
+		t.Fatal(err)
+	}
+	select {
+	case why := <-lost:
+		if !errors.Is(why, engine.ErrSessionEnded) {
+			t.Errorf("told of %v, want ErrSessionEnded", why)
+		}
+	case <-time.After(guard):
+		t.Fatal("nobody is told that the session has ended")
+	}
+	for deadline := time.Now().Add(guard); ; {
+		_, err := s.Renew(guarded(t), nil)
+		if errors.Is(err, engine.ErrSessionEnded) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Renew: %v, want ErrSessionEnded", err)
+		}
+	}
+	u.inLine(c.Name, 0, 0)
+	if err := s.End(guarded(t), []*engine.Claim{c}); err != nil {
 		t.Error(err)
 	}
 }

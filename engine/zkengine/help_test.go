@@ -95,7 +95,7 @@ func openURL(t interface {
 func endSession(addr string, z *zkSession) error {
 	for {
 		err := takeOver(addr, z)
-		if z.ended() || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		if err == nil || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			return err
 		}
 		// The client was faster: its session is its own again.
@@ -129,9 +129,7 @@ func takeOver(addr string, z *zkSession) error {
 	if len(reply) < 16 || binary.BigEndian.Uint64(reply[8:]) == 0 {
 		return nil // it has ended already
 	}
-	if _, err = receive(c); errors.Is(err, io.EOF) {
-		err = nil
-	}
+	_, err = receive(c) // without this answer the client may have been faster
 	return err
 }
 

@@ -227,7 +227,7 @@ func (s *Session) check() error {
 
 // explain also knows that the session, or the engine, has ended.
 func (s *Session) explain(err error) error {
-	if err == nil || engine.Definite(err) {
+	if err == nil || engine.Definite(err) && !errors.Is(err, engine.ErrClosed) {
 		return err
 	}
 	if over := s.check(); over != nil {

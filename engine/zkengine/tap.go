@@ -171,7 +171,7 @@ func (t *Tap) now() (*zkSession, *link) {
 func (t *Tap) await(ctx context.Context) (*zkSession, *link, error) {
 	for {
 		t.mu.Lock()
-		z, l, changed, spent, refusal := t.session, t.link, t.changed, t.spent, t.refusal
+		z, l, changed, spent := t.session, t.link, t.changed, t.spent
 		t.mu.Unlock()
 		switch {
 		case z != nil && l != nil:
@@ -182,12 +182,19 @@ func (t *Tap) await(ctx context.Context) (*zkSession, *link, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if refusal == nil {
-				refusal = errors.New("no server has answered")
-			}
-			return nil, nil, fmt.Errorf("%w: %w", ctx.Err(), refusal)
+			return nil, nil, fmt.Errorf("%w: %w", ctx.Err(), t.why())
 		}
 	}
+}
+
+// why is why there is no connection.
+func (t *Tap) why() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refusal != nil {
+		return t.refusal
+	}
+	return errors.New("no server has answered")
 }
 
 // connected takes a connect reply. An id of 0 says that the session has ended; the

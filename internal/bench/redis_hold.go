@@ -100,7 +100,7 @@ func newRedisHoldRole(j job) (worker, error) {
 		h.client, err = newClient(e, countRenewals())
 	case "engine":
 		if h.bare, err = newBare(e); err == nil {
-			h.bare.session = longIDs{h.bare.session}
+			h.bare.session = longIDs{h.bare.session, new(int)}
 		}
 	default:
 		err = errors.Join(fmt.Errorf("nobody holds by %q", j.Kind), e.Close())
@@ -133,10 +133,21 @@ func (h redisHoldRole) weigh() (report, error) {
 }
 
 // longIDs makes ids as long as the core's: this engine takes no others.
-type longIDs struct{ engine.Session }
+type longIDs struct {
+	engine.Session
+
+	made *int
+}
 
 func (s longIDs) Acquire(ctx context.Context, c *engine.Claim, try bool) (engine.Grant, error) {
 	c.ID = longID(strings.TrimPrefix(string(c.ID), "claim-"))
+	// A session of ZooKeeper's is ended where nobody renews it; a Redis is asked
+	// nothing by a renewal of no claim.
+	if *s.made++; *s.made%500 == 0 {
+		if _, err := s.Renew(ctx, nil); err != nil {
+			return engine.Grant{}, err
+		}
+	}
 	return s.Session.Acquire(ctx, c, try)
 }
 

@@ -33,14 +33,15 @@ type TB interface {
 // jars is where Debian puts Java libraries.
 const jars = "/usr/share/java"
 
-// classPath of a server: zookeeper.jar names the libraries that it needs.
+// classPath of a server: zookeeper.jar names the libraries that it needs, but two of
+// those for TLS.
 func classPath() (java, path string, missing string) {
 	java, err := exec.LookPath("java")
 	if err != nil {
 		return "", "", "java: " + err.Error()
 	}
 	var found []string
-	for _, jar := range []string{"zookeeper.jar", "slf4j-simple.jar"} {
+	for _, jar := range []string{"zookeeper.jar", "slf4j-simple.jar", "netty-codec.jar", "netty-resolver.jar"} {
 		full := filepath.Join(jars, jar)
 		if _, err := os.Stat(full); err != nil {
 			return "", "", err.Error()

@@ -152,6 +152,9 @@ func (e *Ensemble) Link(from, to *Server) *faultnet.Proxy {
 	return e.links[[2]int{from.ID, to.ID}]
 }
 
+// FreePort is a port that nobody listens on now, for what a test configures itself.
+func FreePort(t TB) string { return strconv.Itoa(freePorts(t, 1)[0]) }
+
 // freePorts are ports that nobody listens on now.
 func freePorts(t TB, n int) []int {
 	var found []int
