@@ -24,6 +24,11 @@ func TestConformance(t *testing.T) {
 	enginetest.Run(t, harness(t, etcdtest.StartWith(t, etcdtest.Options{Args: unsafe})))
 }
 
+func TestPrimitives(t *testing.T) {
+	t.Parallel()
+	enginetest.RunPrimitives(t, harness(t, etcdtest.StartWith(t, etcdtest.Options{Args: unsafe})))
+}
+
 func TestConformanceOfACluster(t *testing.T) {
 	enginetest.Run(t, harness(t, etcdtest.StartWith(t, etcdtest.Options{Members: 3, Args: unsafe})))
 }
