@@ -63,6 +63,9 @@ var lockers = map[string]func(addr string) (*locker, error){
 	},
 	redsyncOf5Rueidis: openRedsyncOf5Rueidis,
 
+	etcdMutex: openEtcdMutex,
+	rawEtcd:   openRawEtcd,
+
 	goZKLock: openGoZK,
 	rawZK:    openRawZK,
 }
@@ -93,6 +96,9 @@ func sends(more ...string) []string {
 }
 
 func redisEngine(addr string) (engine.Engine, error) {
+	if host, ok := strings.CutPrefix(addr, etcdScheme); ok { // the same rows (etcd.go)
+		return etcdEngine(host)
+	}
 	if hosts, ok := strings.CutPrefix(addr, zkScheme); ok { // the same rows (zk.go)
 		return zkEngine(hosts)
 	}

@@ -63,7 +63,8 @@ func roles() map[string]role {
 		"redis-watcher":  newWatcher,
 		"redis-watchers": newWatchersRole,
 
-		"zk-watcher": newRawWatcher, // the others are as on Redis
+		"etcd-watcher": newEtcdWatcher,
+		"zk-watcher":   newRawWatcher, // the others are as on Redis
 	}
 }
 

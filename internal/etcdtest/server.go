@@ -301,6 +301,23 @@ func (m *Member) healthy() (bool, error) {
 	return is.Health == "true", err
 }
 
+// Metrics is what the member counts, in the text form of Prometheus.
+func (m *Member) Metrics() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.Addr+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	return string(body), err
+}
+
 // Log is what the member has printed so far.
 func (m *Member) Log() string {
 	text, err := os.ReadFile(filepath.Join(m.Dir, "log"))
