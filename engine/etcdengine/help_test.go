@@ -146,7 +146,8 @@ func core(t *testing.T, addrs []string, ttl time.Duration) *lockstep.Client {
 	if len(addrs) > 1 { // a member that stands still costs so much
 		timeout = "?timeout=3s&dial-timeout=20s"
 	}
-	c, err := lockstep.Open(guarded(t), "etcd://"+strings.Join(addrs, ",")+timeout, Driver, lockstep.WithTTL(ttl), lockstep.WithLogger(slog.New(slog.DiscardHandler)))
+	quiet := lockstep.WithLogger(slog.New(slog.DiscardHandler))
+	c, err := lockstep.Open(guarded(t), "etcd://"+strings.Join(addrs, ",")+timeout, Driver, lockstep.WithTTL(ttl), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

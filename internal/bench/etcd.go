@@ -27,10 +27,10 @@ func etcdTable() table {
 		onEtcd{manyNames, etcdManyNames},
 		onEtcd{redisHandOff, etcdHandOff},
 		onEtcd{redisTurns16, etcdTurns16},
-		onEtcd{redisCrowd100, func(s *etcdServer) row { return etcdCrowdRow{s} }},
-		onEtcd{redisHeld, func(s *etcdServer) row { return etcdHoldRow{s} }},
+		onEtcd{redisCrowd100, func(s *etcdServer) row { return countedCrowdRow{s.counted()} }},
+		onEtcd{redisHeld, func(s *etcdServer) row { return countedHoldRow{s.counted()} }},
 		onEtcd{redisWatch, etcdWatch},
-		onEtcd{redisWatchers, func(s *etcdServer) row { return etcdWatchersRow{s} }},
+		onEtcd{redisWatchers, func(s *etcdServer) row { return countedWatchersRow{s.counted()} }},
 	}}
 }
 

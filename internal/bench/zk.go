@@ -26,10 +26,10 @@ func zkTable() table {
 		onZK{manyNames, zkManyNames},
 		onZK{redisHandOff, zkHandOff},
 		onZK{redisTurns16, zkTurns16},
-		onZK{redisCrowd100, func(s *zkServer) row { return zkCrowdRow{s} }},
-		onZK{redisHeld, func(s *zkServer) row { return zkHoldRow{s} }},
+		onZK{redisCrowd100, func(s *zkServer) row { return countedCrowdRow{s.counted()} }},
+		onZK{redisHeld, func(s *zkServer) row { return countedHoldRow{s.counted()} }},
 		onZK{redisWatch, zkWatch},
-		onZK{redisWatchers, func(s *zkServer) row { return zkWatchersRow{s} }},
+		onZK{redisWatchers, func(s *zkServer) row { return countedWatchersRow{s.counted()} }},
 	}}
 }
 
