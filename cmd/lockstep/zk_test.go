@@ -47,7 +47,7 @@ func TestOverZooKeeperOneProcessAtATimeRunsInOrderOfItsToken(t *testing.T) {
 		t.Errorf("the file says %s, not %d", got, processes*turns)
 	}
 	var tokens []uint64
-	for _, text := range strings.Fields(w.read("tokens")) {
+	for text := range strings.FieldsSeq(w.read("tokens")) {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			t.Error(err)

@@ -7,7 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/examples/fleet"
 	"github.com/lockstep-go/lockstep/examples/fleet/fleettest"
+	"github.com/lockstep-go/lockstep/locksteptest"
 )
 
 func TestMain(m *testing.M) { fleettest.Main(m, main) }
@@ -48,6 +51,21 @@ func TestALeaderThatLosesTheLeadStopsAndStandsAgain(t *testing.T) {
 		}
 		each(t, f.Wait())
 	})
+}
+
+// A leader that was paused past its term does not know that it was followed.
+func TestAPausedLeadersLateStepIsRefusedByItsToken(t *testing.T) {
+	c := locksteptest.New(t)
+	s := &scheduler{&fleet.Member{Client: c.Client}, lockstep.ValueOf[book](c.Client, "scheduler/book")}
+	const before, after lockstep.Token = 33, 34
+	for _, step := range []struct {
+		token lockstep.Token
+		job   int
+	}{{before, 1}, {after, 2}, {before, 0}, {after, 3}} {
+		if job, err := s.next(t.Context(), step.token); job != step.job || (err != nil) != (step.job == 0) {
+			t.Errorf("with token %d: job %d, %v", step.token, job, err)
+		}
+	}
 }
 
 func TestItRunsWhole(t *testing.T) {

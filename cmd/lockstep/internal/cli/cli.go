@@ -37,10 +37,13 @@ func (a *app) root() *cobra.Command {
 		Use:   "lockstep",
 		Short: "Run a command while holding a lock, and share state between programs",
 		Long: `Lockstep is for programs that run as many copies and must agree: who may act
-(locks), and what everyone sees (values and maps that are watched).
+(locks, elections), and what everyone sees (values and maps that are watched, votes,
+members).
 
   lockstep lock nightly -- ./report.sh     run it, never twice at a time
   lockstep status nightly                  who holds it, who waits
+  lockstep elect scheduler -- ./run.sh     run it on one host; another takes over
+  lockstep vote deploy/7 yes --as a --voters 3
   lockstep demo                            see it work, in half a minute
 
 The engine is --engine URL or LOCKSTEP_URL; without either it is a directory of
