@@ -71,6 +71,19 @@ func TestNodesOfAUserAreClosedToOthers(t *testing.T) {
 	if !errors.Is(err, engine.ErrUnusable) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("somebody else's claim: %v, want ErrUnusable", err)
 	}
+	open := newClaim(name+"-open", "mutex")
+	wait(t, "the grant of another name", b.begin(open))
+	var seen []string
+	for n, err := range b.e.Names(guarded(t), name) {
+		if err != nil {
+			t.Fatalf("Names beside what is closed: %v", err)
+		}
+		seen = append(seen, n)
+	}
+	if len(seen) != 1 || seen[0] != open.Name {
+		t.Errorf("Names: %v, want what is open", seen)
+	}
+	b.release(open)
 	a.release(c)
 }
 

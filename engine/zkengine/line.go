@@ -248,6 +248,9 @@ func (e *Engine) namesIn(ctx context.Context, level []string, prefix string) (na
 	_, err = ask(ctx, e, func() (struct{}, error) {
 		return struct{}{}, eachParallel(len(level), func(i int) (err error) {
 			lists[i], err = e.conn.children(level[i])
+			if errors.Is(err, zk.ErrNoAuth) {
+				return nil // not this user's business
+			}
 			return explain(absent(err))
 		})
 	})
