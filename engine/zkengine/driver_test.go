@@ -64,7 +64,8 @@ func TestNodesOfAUserAreClosedToOthers(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	name := newName("closed")
-	a, b := newUser(t, "zk://ann:secret@"+s.Addr), newUser(t, "zk://"+s.Addr)
+	b := newUser(t, "zk://"+s.Addr) // first: what is Lockstep's own belongs to whoever comes first
+	a := newUser(t, "zk://ann:secret@"+s.Addr)
 	c := newClaim(name, "mutex")
 	wait(t, "the grant", a.begin(c))
 	_, err := b.s.Acquire(guarded(t), newClaim(name, "mutex"), false)
@@ -127,6 +128,13 @@ func TestAClientOfTheCallersCarriesSessionsThatAreApart(t *testing.T) {
 	if _, err := b.Acquire(guarded(t), newClaim(mine.Name, "mutex"), false); !errors.Is(err, engine.ErrSessionEnded) {
 		t.Errorf("Acquire after the client began another session by itself: %v, want ErrSessionEnded", err)
 	}
+	if _, _, err := tap.await(guarded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.create(newClaim(mine.Name, "mutex")); !errors.Is(err, engine.ErrSessionEnded) {
+		t.Errorf("a request that waited in the client: %v, want ErrSessionEnded", err)
+	}
+	other.inLine(mine.Name, 0, 0)
 	ctx := guarded(t)
 	err = b.End(ctx, []*engine.Claim{theirs})
 	for err != nil && ctx.Err() == nil { // the client is connecting again
