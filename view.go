@@ -167,8 +167,8 @@ func (v *View) waitFor(ctx context.Context, revision Revision) error {
 			return err
 		}
 		switch now, err := v.catchUp(ctx); {
-		case err == nil && now >= revision:
-			return nil
+		case err == nil && (now >= revision || !v.m.c.info.EveryChange):
+			return nil // where changes are merged, so are revisions: what was read after the commit has it
 		case err != nil && !errors.Is(err, ErrUnavailable):
 			return err
 		}
