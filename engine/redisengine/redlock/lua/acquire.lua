@@ -68,7 +68,7 @@ end
 sweep()
 if not value then
   local place = redis.call('ZSCORE', WAIT, id)
-  local others = redis.call('ZCARD', WAIT) > (place and 1 or 0)
+  local others = #redis.call('ZRANGE', WAIT, 0, 1) > (place and 1 or 0)
   if mode == 'c' or place or not others then
     if place then drop(id) end
     local count, left = vote(text(ms))
