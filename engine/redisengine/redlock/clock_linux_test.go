@@ -128,9 +128,6 @@ func TestTwoNodesCutAndOneClockJumped(t *testing.T) {
 		p.Blackhole()
 	}
 	shims[2].Step(time.Hour)
-	if _, err := b.Mutex("n").TryLock(guarded(t)); err == nil && first.Err() == nil {
-		t.Fatal("another was granted the name at once")
-	}
 	second, err := b.Mutex("n").Lock(guarded(t))
 	if err != nil {
 		t.Fatal(err)
