@@ -124,6 +124,7 @@ func TestTwoNodesCutAndOneClockJumped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	await(t, "all votes: one that came after the step would live on", func() bool { return occupied(t, nodes) == 5 })
 	for _, p := range proxies[:2] {
 		p.Blackhole()
 	}
