@@ -26,6 +26,7 @@ func TestALockSurvivesTheLossOfTwoOfFive(t *testing.T) {
 	a, b := newClient(t, nodes), newClient(t, nodes)
 	held := mutex("n")
 	g := a.take(held)
+	await(t, "all votes", func() bool { return votesOf(t, nodes, held) == 5 })
 	nodes[0].Pause()
 	nodes[1].Kill()
 	if r := a.renew(held); len(r.Lost)+len(r.Unsure) > 0 {
@@ -48,6 +49,7 @@ func TestWithoutAMajorityNothingIsGrantedOrRenewed(t *testing.T) {
 	a, b := newClient(t, nodes), newClient(t, nodes)
 	held := mutex("n")
 	a.take(held)
+	await(t, "all votes", func() bool { return votesOf(t, nodes, held) == 5 })
 	for _, n := range nodes[:3] {
 		n.Kill()
 	}
