@@ -33,7 +33,7 @@ func (p lockProcess) sample() (float64, error) {
 // and the server another.
 func cyclesBy(s *redisServer, kind string) contender {
 	return contender{kind, func(b *bench) (sampler, error) {
-		p, err := startOn(clientCore(0), "redis-lock", job{URL: s.Addr, Kind: kind, N: b.count(redisCycles)})
+		p, err := startOn(clientCore(), "redis-lock", job{URL: s.Addr, Kind: kind, N: b.count(redisCycles)})
 		return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
 	}}
 }

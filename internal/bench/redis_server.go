@@ -43,12 +43,12 @@ func (s *redisServer) pin() error {
 	return nil
 }
 
-// clientCore is a command that runs the i-th client beside the server.
-func clientCore(i int) []string {
+// clientCore is a command that runs one client beside the server.
+func clientCore() []string {
 	if cores() < 2 {
 		return nil
 	}
-	return onCore(1 + i%(cores()-1))
+	return onCore(1)
 }
 
 func (s *redisServer) stop() error { return s.tb.end() }

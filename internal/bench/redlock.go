@@ -27,7 +27,7 @@ const (
 func redlockUncontendedRow(n *redisNodes) row {
 	by := func(kind string) contender {
 		return contender{kind, func(b *bench) (sampler, error) {
-			p, err := startOn(clientCore(0), "redis-lock", job{URL: n.addrs(), Kind: kind, N: b.count(redisCycles)})
+			p, err := startOn(clientCore(), "redis-lock", job{URL: n.addrs(), Kind: kind, N: b.count(redisCycles)})
 			return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
 		}}
 	}

@@ -42,7 +42,7 @@ const (
 func zkUncontended(s *zkServer) row {
 	by := func(kind string) contender {
 		return contender{kind, func(b *bench) (sampler, error) {
-			p, err := startOn(clientCore(0), "redis-lock", job{URL: s.url, Kind: kind, N: b.count(redisCycles / 3)})
+			p, err := startOn(clientCore(), "redis-lock", job{URL: s.url, Kind: kind, N: b.count(redisCycles / 3)})
 			return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
 		}}
 	}
