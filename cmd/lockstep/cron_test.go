@@ -48,14 +48,19 @@ func takeTicks(t *testing.T, w *world) {
 	}
 }
 
-func TestATickRunsOnceAmongAll(t *testing.T) { takeTicks(t, newWorld(t)) }
+func TestATickRunsOnceAmongAll(t *testing.T) {
+	t.Parallel()
+	takeTicks(t, newWorld(t))
+}
 
 func TestOverRedisATickRunsOnceAmongAll(t *testing.T) {
+	t.Parallel()
 	w, _ := newRedisWorld(t, redistest.Options{})
 	takeTicks(t, w)
 }
 
 func TestASignalEndsTheTicksCommandAndThenTheSchedule(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("cron", everySecond, "n", "-c",
 		`trap "echo used" USR1; trap "echo stopped; exit 3" TERM; echo ready; while :; do sleep 0.01; done`)
@@ -72,6 +77,7 @@ func TestASignalEndsTheTicksCommandAndThenTheSchedule(t *testing.T) {
 }
 
 func TestAScheduleGoesOnAfterACommandThatFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.env = []string{"LOCKSTEP_TICK=never", "LOCKSTEP_TOKEN=0"} // of an outer schedule
 	p := w.start("cron", everySecond, "n", "-c", `env | grep -cE '^LOCKSTEP_(TICK|TOKEN)='; exit 3`)
@@ -88,6 +94,7 @@ func TestAScheduleGoesOnAfterACommandThatFails(t *testing.T) {
 }
 
 func TestAScheduleThatLosesItsLockEndsTheCommandAndGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(1, []string{"cron", everySecond, "n"}, "stubborn")
 	w.expect(0, "release", "--force", "--yes", "n")
@@ -99,6 +106,7 @@ func TestAScheduleThatLosesItsLockEndsTheCommandAndGoesOn(t *testing.T) {
 }
 
 func TestACommandThatDoesNotExistEndsTheScheduleWith127(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if _, err := w.expect(127, "cron", everySecond, "n", "--", "no-such-command-here"); !strings.Contains(err, "not found") {
 		t.Errorf("it said %q", err)
@@ -106,6 +114,7 @@ func TestACommandThatDoesNotExistEndsTheScheduleWith127(t *testing.T) {
 }
 
 func TestAScheduleAsJSONReportsEachTickOnStandardError(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("cron", "--json", everySecond, "n", "--", "sh", "-c", "exit 3")
 	said, _ := p.err.line()
@@ -121,6 +130,7 @@ func TestAScheduleAsJSONReportsEachTickOnStandardError(t *testing.T) {
 }
 
 func TestACommandThatIsKilledTakesItsTicksCommandAlong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(1, []string{"cron", "--ttl", "2", everySecond, "n"})
 	p.signal(unix.SIGKILL)

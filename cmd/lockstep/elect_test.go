@@ -27,6 +27,7 @@ func (w *world) awaitLine(name string, n int) {
 }
 
 func TestCandidatesLeadOneAfterTheOtherWithRisingTokens(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const script = `echo "$LOCKSTEP_NAME $LOCKSTEP_TOKEN"; read x < go`
 	must(unix.Mkfifo(w.path("go"), 0o600))
@@ -61,6 +62,7 @@ func TestCandidatesLeadOneAfterTheOtherWithRisingTokens(t *testing.T) {
 }
 
 func TestTheExitCodeOfElectIsTheCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.expect(42, "elect", "e", "v", "--", "sh", "-c", "exit 42")
 	w.expect(127, "elect", "e", "--", "no-such-command-here")
@@ -68,6 +70,7 @@ func TestTheExitCodeOfElectIsTheCommands(t *testing.T) {
 }
 
 func TestElectThatTriesSaysWhoLeads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.having(1, []string{"elect", "e", "host-1"})
 	for _, args := range [][]string{{"-n"}, {"--try"}, {"-w", "0"}, {"-w", "0.05"}} {
@@ -81,6 +84,7 @@ func TestElectThatTriesSaysWhoLeads(t *testing.T) {
 }
 
 func TestALeaderWhoseLeadIsTakenAwayHasItsCommandEndedAndExits70(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(1, []string{"elect", "--ttl", "2", "e", "host-1"}, "stubborn")
 	w.expect(0, "release", "--force", "--yes", "e")
@@ -93,6 +97,7 @@ func TestALeaderWhoseLeadIsTakenAwayHasItsCommandEndedAndExits70(t *testing.T) {
 }
 
 func TestAFrozenLeadersCommandIsEndedBeforeTheNextOneLeads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(1, []string{"elect", "--ttl", "2", "e", "host-1"})
 	next := w.start("elect", "e", "host-2", "--", lockstepBinary, "leader", "e")
@@ -111,6 +116,7 @@ func TestAFrozenLeadersCommandIsEndedBeforeTheNextOneLeads(t *testing.T) {
 }
 
 func TestElectWithoutACommandLeadsUntilASignal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("elect", "e", "host-1")
 	if said := p.line(); !strings.HasPrefix(said, "leading e as host-1, token ") {
@@ -133,6 +139,7 @@ func TestElectWithoutACommandLeadsUntilASignal(t *testing.T) {
 }
 
 func TestElectWithoutACommandExits70WhenTheLeadIsLost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("elect", "--ttl", "2", "e", "host-1")
 	p.line()
@@ -146,6 +153,7 @@ func TestElectWithoutACommandExits70WhenTheLeadIsLost(t *testing.T) {
 type leader struct{ Name, ID, Value, Token string }
 
 func TestLeaderPrintsTheValueOrExits1(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if out, err := w.expect(1, "leader", "e"); out != "" || !oneLine(err) {
 		t.Errorf("of nobody: %q, %q", out, err)
@@ -194,9 +202,13 @@ func watchLeaders(t *testing.T, w *world) {
 	}
 }
 
-func TestLeaderWatchPrintsEveryTermAndVacancy(t *testing.T) { watchLeaders(t, newWorld(t)) }
+func TestLeaderWatchPrintsEveryTermAndVacancy(t *testing.T) {
+	t.Parallel()
+	watchLeaders(t, newWorld(t))
+}
 
 func TestOverRedisACommandRunsWhileItLeads(t *testing.T) {
+	t.Parallel()
 	w, _ := newRedisWorld(t, redistest.Options{})
 	watchLeaders(t, w)
 	p, kids := w.having(1, []string{"elect", "--ttl", "2", "e", "host-1"})
@@ -207,6 +219,7 @@ func TestOverRedisACommandRunsWhileItLeads(t *testing.T) {
 }
 
 func TestSemGivesSlotsByWeight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	heavy, _ := w.having(1, []string{"sem", "s", "-n", "3", "--weight", "2", "--note", "the heavy one"})
 	w.expect(0, "sem", "s", "-n", "3", "--try", "-c", "exit 0")
@@ -224,6 +237,7 @@ func TestSemGivesSlotsByWeight(t *testing.T) {
 }
 
 func TestOverRedisSemGivesSlotsByWeight(t *testing.T) {
+	t.Parallel()
 	w, _ := newRedisWorld(t, redistest.Options{})
 	w.having(1, []string{"sem", "s", "-n", "2"})
 	w.expect(75, "sem", "s", "-n", "2", "--weight", "2", "--try", "--", "true")

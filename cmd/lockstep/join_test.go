@@ -25,6 +25,7 @@ func (w *world) hasMembers(lines ...string) {
 }
 
 func TestAMemberIsSeenWhileItsCommandRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.hasMembers()
 	p := w.start("join", "g", "--id", "host-1", "--data", "10.0.0.7:8080", "-c",
@@ -54,6 +55,7 @@ func TestAMemberIsSeenWhileItsCommandRuns(t *testing.T) {
 }
 
 func TestJoinWithoutACommandIsAMemberUntilASignal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("join", "g", "--id", "a")
 	if said := p.line(); said != "joined g as a" {
@@ -68,6 +70,7 @@ func TestJoinWithoutACommandIsAMemberUntilASignal(t *testing.T) {
 }
 
 func TestNoTwoMembersHaveOneID(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.start("join", "g", "--id", "a", "--data", "first")
 	first.line()
@@ -91,6 +94,7 @@ func TestNoTwoMembersHaveOneID(t *testing.T) {
 }
 
 func TestAMembersCommandGoesOnThroughAnInterruptionAndItJoinsAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(1, []string{"join", "--ttl", "1", "g", "--id", "a"})
 	p.signal(unix.SIGSTOP)
@@ -106,6 +110,7 @@ func TestAMembersCommandGoesOnThroughAnInterruptionAndItJoinsAgain(t *testing.T)
 }
 
 func TestAKilledMemberTakesItsCommandAlong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p, kids := w.having(2, []string{"join", "--ttl", "2", "g"}, "stubborn", "parent", "stubborn")
 	p.signal(unix.SIGKILL)
@@ -114,6 +119,7 @@ func TestAKilledMemberTakesItsCommandAlong(t *testing.T) {
 }
 
 func TestTheExitCodeOfJoinIsTheCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.expect(42, "join", "g", "-c", "exit 42")
 	w.expect(127, "join", "g", "--", "no-such-command-here")
@@ -143,9 +149,13 @@ func watchMembers(t *testing.T, w *world) {
 	}
 }
 
-func TestMembersWatchPrintsWhoJoinsAndLeaves(t *testing.T) { watchMembers(t, newWorld(t)) }
+func TestMembersWatchPrintsWhoJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
+	watchMembers(t, newWorld(t))
+}
 
 func TestOverRedisMembersAreSeen(t *testing.T) {
+	t.Parallel()
 	w, _ := newRedisWorld(t, redistest.Options{})
 	watchMembers(t, w)
 }

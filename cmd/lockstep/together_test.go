@@ -52,7 +52,10 @@ func decideTogether(t *testing.T, w *world) {
 	}
 }
 
-func TestAllWhoVotePrintOneDecisionThatNeverChanges(t *testing.T) { decideTogether(t, newWorld(t)) }
+func TestAllWhoVotePrintOneDecisionThatNeverChanges(t *testing.T) {
+	t.Parallel()
+	decideTogether(t, newWorld(t))
+}
 
 // voted starts a voter and waits until its vote counts.
 func (w *world) voted(choice, as string) *process {
@@ -63,6 +66,7 @@ func (w *world) voted(choice, as string) *process {
 }
 
 func TestAVoterVotesOnceAlsoIfItCrashesAndComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.voted("yes", "a")
 	first.signal(unix.SIGKILL)
@@ -77,6 +81,7 @@ func TestAVoterVotesOnceAlsoIfItCrashesAndComesBack(t *testing.T) {
 }
 
 func TestAVoteThatCannotBeDecidedAnyMoreExits1ForAll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, p := range w.voting([]string{"--rule", "all"}, "yes", "no") {
 		if code := p.wait(); code != 1 || p.out.String() != "" || !oneLine(p.err.String()) || !strings.Contains(p.err.String(), "1 for yes") {
@@ -90,6 +95,7 @@ func TestAVoteThatCannotBeDecidedAnyMoreExits1ForAll(t *testing.T) {
 }
 
 func TestTheFirstVoteDecidesWhereTheRuleSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i, choice := range []string{"blue", "green"} {
 		out, _ := w.expect(0, "vote", "v", choice, "--as", fmt.Sprint(i), "--voters", "5", "--rule", "first")
@@ -101,6 +107,7 @@ func TestTheFirstVoteDecidesWhereTheRuleSaysSo(t *testing.T) {
 }
 
 func TestAVotesDeadlineEndsItForAll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	patient := w.voted("yes", "a")
 	_, err := w.expect(1, "vote", "v", "no", "--as", "b", "--voters", "3", "--deadline", "0.1")
@@ -111,6 +118,7 @@ func TestAVotesDeadlineEndsItForAll(t *testing.T) {
 }
 
 func TestASignalEndsTheWaitForADecision(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.voted("yes", "a")
 	p.signal(unix.SIGTERM)
@@ -120,6 +128,7 @@ func TestASignalEndsTheWaitForADecision(t *testing.T) {
 }
 
 func TestATimeoutEndsTheWaitWith75OrACodeOfChoice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	runner := w.start("once", "o", "-c", "echo ready >&2; exec sleep 1000")
 	if ready, _ := runner.err.line(); ready != "ready" {
@@ -143,6 +152,7 @@ func TestATimeoutEndsTheWaitWith75OrACodeOfChoice(t *testing.T) {
 }
 
 func TestAnEngineThatDoesNotAnswerIsNotAWaitInVain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.expect(0, "vote", "v", "yes", "--as", "a", "--voters", "1")
 	holdGate(t, w)
@@ -188,9 +198,13 @@ func meet(t *testing.T, w *world) {
 	}
 }
 
-func TestABarrierLetsAllGoOnceAllHaveArrived(t *testing.T) { meet(t, newWorld(t)) }
+func TestABarrierLetsAllGoOnceAllHaveArrived(t *testing.T) {
+	t.Parallel()
+	meet(t, newWorld(t))
+}
 
 func TestWhoIsEndedAtABarrierHasNotArrived(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		leaver := w.start("barrier", "-v", "b", "-n", "3")
@@ -211,7 +225,10 @@ func TestWhoIsEndedAtABarrierHasNotArrived(t *testing.T) {
 	}
 }
 
-func TestOnceRunsOneCommandAndAllPrintItsOutput(t *testing.T) { runOnce(t, newWorld(t)) }
+func TestOnceRunsOneCommandAndAllPrintItsOutput(t *testing.T) {
+	t.Parallel()
+	runOnce(t, newWorld(t))
+}
 
 func runOnce(t *testing.T, w *world) {
 	t.Helper()
@@ -237,6 +254,7 @@ func runOnce(t *testing.T, w *world) {
 }
 
 func TestACommandThatFailsIsNoResultAndTheNextBegins(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	out, err := w.expect(3, "once", "o", "-c", "echo half; exit 3")
 	if out != "half\n" || err != "" {
@@ -253,6 +271,7 @@ func TestACommandThatFailsIsNoResultAndTheNextBegins(t *testing.T) {
 }
 
 func TestAKilledRunnerIsReplacedAfterItsCommandIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var pid int
 	var first, second uint64
@@ -273,6 +292,7 @@ func TestAKilledRunnerIsReplacedAfterItsCommandIsGone(t *testing.T) {
 }
 
 func TestASignalIsPassedOnToWhatOnceRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.start("once", "o", "-c", `trap "echo stopped; exit 4" TERM; echo ready >&2; while :; do sleep 0.01; done`)
 	if ready, _ := p.err.line(); ready != "ready" {
@@ -289,6 +309,7 @@ func TestASignalIsPassedOnToWhatOnceRuns(t *testing.T) {
 }
 
 func TestASignalEndsTheWaitForAnothersResult(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	runner := w.start("once", "o", "-c", "echo ready >&2; exec sleep 1000")
 	if ready, _ := runner.err.line(); ready != "ready" {
@@ -304,6 +325,7 @@ func TestASignalEndsTheWaitForAnothersResult(t *testing.T) {
 
 // Whoever leaves the group keeps the output open, and is not waited for.
 func TestOnceDoesNotWaitForWhoLeftTheGroup(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("setsid"); err != nil {
 		t.Skip("needs setsid")
 	}
@@ -321,6 +343,7 @@ func TestOnceDoesNotWaitForWhoLeftTheGroup(t *testing.T) {
 }
 
 func TestAResultThatIsTooLongIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	out, err := w.expect(64, "once", "o", "--", "head", "-c", "900000", "/dev/zero")
 	if len(out) != 900000 || !oneLine(err) {
@@ -329,6 +352,7 @@ func TestAResultThatIsTooLongIsRefused(t *testing.T) {
 }
 
 func TestOverRedisVotesMeetingsAndWhatIsRunOnce(t *testing.T) {
+	t.Parallel()
 	w, _ := newRedisWorld(t, redistest.Options{})
 	decideTogether(t, w)
 	meet(t, w)
