@@ -35,3 +35,18 @@ func TestConformanceOfAnEnsemble(t *testing.T) {
 		Open: func(t enginetest.TB) engine.Engine { return openURL(t, ensemble.URL()) },
 	})
 }
+
+// TestPrimitives runs on one server, with the faults of a lossy network above it.
+func TestPrimitives(t *testing.T) {
+	t.Parallel()
+	s := zktest.Start(t, zktest.Options{})
+	enginetest.RunPrimitives(t, enginetest.Harness{
+		Open: func(t enginetest.TB) engine.Engine { return openURL(t, "zk://"+s.Addr+"/primitives") },
+		EndSession: func(t enginetest.TB, session engine.Session) {
+			z := session.(*Session).z
+			if err := endSession(s.Addr, z); err != nil {
+				t.Errorf("end a session: %v", err)
+			}
+		},
+	})
+}

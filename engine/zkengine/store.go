@@ -90,16 +90,27 @@ func (s *store) Get(ctx context.Context, m, key string) (engine.Entry, error) {
 	return entryOf(key, n), nil
 }
 
-// List reads the entries one by one: one may be newer than the list's revision.
+// List reads the entries one by one: one may be newer than the list's revision. That
+// is no less than what any commit before the call has returned, also one that
+// changed nothing and left a mark only.
 func (s *store) List(ctx context.Context, m string) (engine.Event, error) {
-	path := s.e.paths.of(m)
-	_, err := ask(ctx, s.e, func() (struct{}, error) { return struct{}{}, s.e.conn.sync(path) })
+	log := s.log(m)
+	stat, err := ask(ctx, s.e, func() (*zk.Stat, error) {
+		if err := s.e.conn.sync(log); err != nil {
+			return nil, err
+		}
+		return s.e.conn.exists(log)
+	})
 	if err != nil {
 		return engine.Event{}, err
 	}
 	r := newReader(s, m, false)
 	defer r.close()
-	return r.full(ctx)
+	ev, err := r.full(ctx)
+	if stat != nil {
+		ev.Revision = max(ev.Revision, revision(stat.Mzxid), revision(stat.Pzxid))
+	}
+	return ev, err
 }
 
 // tooMany is the error of a map that was filled by others beyond what can be listed.
