@@ -53,7 +53,7 @@ func TestEveryRowRuns(t *testing.T) {
 }
 
 // servers are the programs that tables need beside this one.
-var servers = map[string]string{"redis": "redis-server", "redlock": "redis-server", "zk": "java", "etcd": "go"}
+var servers = map[string]string{"redis": "redis-server", "redlock": "redis-server", "zk": "java", "etcd": "go", "large": "java"}
 
 // What is published names no machine and no path.
 func TestTheOutputSaysWhereItRanByKindOnly(t *testing.T) {
