@@ -282,11 +282,13 @@ func TestLosingOneMemberLosesNoLock(t *testing.T) {
 // Locks, values and a watch go on while leaders are killed and stopped.
 func TestSoakLeadersComeAndGo(t *testing.T) {
 	c, _ := three(t)
-	ctx := guarded(t)
+	ctx := t.Context() // each step has a guard of its own
 	var mu sync.Mutex
 	inside, last, turns := 0, lockstep.Token(0), 0
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer close(stop)
 	for range 3 {
 		client := core(t, c.Addrs(), 20*time.Second)
 		workers.Go(func() {
@@ -300,6 +302,7 @@ func TestSoakLeadersComeAndGo(t *testing.T) {
 				if err != nil {
 					if !errors.Is(err, lockstep.ErrUnavailable) {
 						t.Errorf("Lock: %v", err)
+						return
 					}
 					continue
 				}
@@ -340,8 +343,6 @@ func TestSoakLeadersComeAndGo(t *testing.T) {
 		}
 		m.Ready()
 	}
-	close(stop)
-	workers.Wait()
 }
 
 func TestWithoutAQuorumCallsEndWithTheirContext(t *testing.T) {
