@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -54,7 +55,12 @@ func (m *mainTB) end() {
 	}
 }
 
+// TestMain is also the program of the process that is stopped.
 func TestMain(m *testing.M) {
+	if url := os.Getenv(childHolds); url != "" {
+		fmt.Println("result:", holdInChild(url))
+		os.Exit(0)
+	}
 	code := m.Run()
 	common.t.end()
 	if common.t.failed && code == 0 {
