@@ -14,7 +14,7 @@ import (
 )
 
 func tables() []table {
-	return []table{fileTable(), redisTable(), redlockTable(), etcdTable(), zkTable(), coreTable(), viewTable(), largeTable()}
+	return []table{fileTable(), redisTable(), redlockTable(), etcdTable(), zkTable(), coreTable(), viewTable(), watchersTable(), largeTable()}
 }
 
 func main() {
@@ -23,7 +23,7 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.pairs, "pairs", 12, "interleaved pairs of each comparison; 10 or more for a figure that counts")
-	flag.StringVar(&o.only, "only", "", "a table (file, redis, redlock, etcd, zk, core, view, large), or rows of it: file/hand-off")
+	flag.StringVar(&o.only, "only", "", "a table (file, redis, redlock, etcd, zk, core, view, watchers, large), or rows of it: file/hand-off")
 	flag.StringVar(&o.dir, "dir", "", "where temporary data goes; it must be on a disk")
 	flag.BoolVar(&o.raw, "raw", false, "print every pair as well")
 	flag.BoolVar(&o.smoke, "smoke", false, "see that all runs; the figures are worth nothing")

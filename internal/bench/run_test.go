@@ -53,7 +53,9 @@ func TestEveryRowRuns(t *testing.T) {
 }
 
 // servers are the programs that tables need beside this one.
-var servers = map[string]string{"redis": "redis-server", "redlock": "redis-server", "zk": "java", "etcd": "go", "large": "java"}
+var servers = map[string]string{
+	"redis": "redis-server", "redlock": "redis-server", "zk": "java", "etcd": "go", "large": "java", "watchers": "redis-server",
+}
 
 // What is published names no machine and no path.
 func TestTheOutputSaysWhereItRanByKindOnly(t *testing.T) {

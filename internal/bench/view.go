@@ -31,7 +31,7 @@ func viewTable() table {
 	for _, n := range []int{1, 10, 100, 1000, 10_000} {
 		rows = append(rows, comparison{
 			what: fmt.Sprintf("put → the last of %d watchers", n), unit: microseconds,
-			ours: localWatches("Lockstep", n, oursWatches), peer: localWatches("a watch each at the engine", n, engineWatches),
+			ours: watches("Lockstep", n, memoryOurs), peer: watches("a watch each at the engine", n, memoryRaw),
 		})
 	}
 	return table{"view", rows}
@@ -146,51 +146,22 @@ func (a allocRow) measure(b *bench) (lines []line, err error) {
 	return []line{{what: a.what, ours: plain.format(float64(least)), target: target{zero: true}, got: float64(least)}}, nil
 }
 
-// localWatches has n watchers of one map in this process. A sample is the p50 of
-// some puts, each until the last one has seen it.
-func localWatches(name string, n int, watches func(*lockstep.Client, engine.Engine) func(context.Context) iter.Seq[bool]) contender {
-	return contender{name, func(b *bench) (sampler, error) {
-		e := memengine.New()
-		c, err := lockstep.New(e, lockstep.WithLogger(nil))
-		if err != nil {
-			return nil, err
-		}
-		w := &crowd{client: c, told: make(chan struct{}, 1), n: b.count(100)}
-		if n >= 10_000 {
-			w.n = b.count(20)
-		}
-		ctx, stop := context.WithCancel(context.Background())
-		w.stop = stop
-		w.watchers = int64(b.count(n))
-		if !b.smoke {
-			w.watchers = int64(n)
-		}
-		var begun sync.WaitGroup
-		begun.Add(int(w.watchers))
-		for range w.watchers {
-			items := watches(c, e)(ctx)
-			w.all.Go(func() { w.watch(items, begun.Done) })
-		}
-		begun.Wait()
-		return w, nil
-	}}
-}
-
-// oursWatches and engineWatches yield once for the state and once for each commit.
-func oursWatches(c *lockstep.Client, _ engine.Engine) func(context.Context) iter.Seq[bool] {
-	return func(ctx context.Context) iter.Seq[bool] {
-		return func(yield func(bool) bool) {
-			for change, err := range c.Map(watchedMap).Watch(ctx) {
-				if err != nil || !yield(change.Op != lockstep.OpNone && !change.Snapshot) {
-					return
-				}
-			}
-		}
+// memoryOurs are our watches over memory, and memoryRaw a watch each at its engine.
+func memoryOurs() (watched, error) {
+	c, e, err := overMemory()
+	if err != nil {
+		return watched{}, err
 	}
+	return oursOver(c, e.Close), nil
 }
 
-func engineWatches(_ *lockstep.Client, e engine.Engine) func(context.Context) iter.Seq[bool] {
-	return func(ctx context.Context) iter.Seq[bool] {
+func memoryRaw() (watched, error) {
+	c, e, err := overMemory()
+	if err != nil {
+		return watched{}, err
+	}
+	w := oursOver(c, e.Close)
+	w.watch = func(ctx context.Context) iter.Seq[bool] {
 		return func(yield func(bool) bool) {
 			for ev, err := range e.Store().Watch(ctx, watchedMap, 0) {
 				if err != nil || (ev.Full || len(ev.Entries) > 0) && !yield(!ev.Full) {
@@ -199,20 +170,48 @@ func engineWatches(_ *lockstep.Client, e engine.Engine) func(context.Context) it
 			}
 		}
 	}
+	return w, nil
 }
 
-// crowd is many watchers, who together say when all have seen a put.
+func overMemory() (*lockstep.Client, engine.Engine, error) {
+	e := memengine.New()
+	c, err := lockstep.New(e, lockstep.WithLogger(nil))
+	return c, e, err
+}
+
+// crowd is many watchers of one thing in this process, who together say when all have
+// seen a put. A sample is the p50 of some puts, each until the last one has seen it.
 type crowd struct {
-	client   *lockstep.Client
+	watched
+
 	watchers int64
 	n, puts  int
 	left     atomic.Int64
 	told     chan struct{}
-	stop     context.CancelFunc
+	end      context.CancelFunc
 	all      sync.WaitGroup
 }
 
-func (w *crowd) watch(items iter.Seq[bool], begun func()) {
+func newCrowd(b *bench, n int, s watched) *crowd {
+	w := &crowd{watched: s, told: make(chan struct{}, 1), n: b.count(100), watchers: int64(n)}
+	if n >= 10_000 {
+		w.n = b.count(20)
+	}
+	if b.smoke {
+		w.watchers = int64(b.count(n))
+	}
+	ctx, end := context.WithCancel(context.Background())
+	w.end = end
+	var begun sync.WaitGroup
+	begun.Add(int(w.watchers))
+	for range w.watchers {
+		w.all.Go(func() { w.follow(s.watch(ctx), begun.Done) })
+	}
+	begun.Wait()
+	return w
+}
+
+func (w *crowd) follow(items iter.Seq[bool], begun func()) {
 	began := sync.OnceFunc(begun)
 	defer began()
 	for put := range items {
@@ -228,7 +227,7 @@ func (w *crowd) sample() (float64, error) {
 		w.puts++
 		w.left.Store(w.watchers)
 		began := time.Now()
-		if _, err := w.client.Map(watchedMap).Put(context.Background(), "key", strconv.AppendInt(nil, int64(w.puts), 10)); err != nil {
+		if err := w.put(context.Background(), strconv.AppendInt(nil, int64(w.puts), 10)); err != nil {
 			return 0, err
 		}
 		select {
@@ -242,7 +241,7 @@ func (w *crowd) sample() (float64, error) {
 }
 
 func (w *crowd) close() error {
-	w.stop()
+	w.end()
 	w.all.Wait()
-	return w.client.Close()
+	return w.stop()
 }
