@@ -235,7 +235,7 @@ func (s *session) close(why error) error {
 		}
 	}
 	wakeAll(waiting, why)
-	s.c.running.wait(margin(s.ttl))
+	s.c.running.wait(margin(s.c.opts.ttl)) // not s.ttl, which upkeep may be changing
 	return s.letGo(context.Background(), leases, waiting)
 }
 
