@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -56,8 +57,9 @@ type lineWatch struct {
 	name string
 
 	mu    sync.Mutex
-	shown int  // lines so far
-	last  Line // of them
+	shown int       // lines so far
+	last  Line      // of them
+	heard time.Time // when the engine said something, by itself or asked
 }
 
 // watch follows the engine's watch to its end, and says whether it showed
@@ -67,12 +69,14 @@ func (w *lineWatch) watch(ctx context.Context, yield func(Line, error) bool) (sh
 	var look sync.WaitGroup
 	defer look.Wait()
 	defer cancel(nil)
+	w.hear()
 	look.Go(func() { cancel(w.look(ctx)) })
 	for line, err := range w.c.eng.WatchLine(ctx, w.name) {
 		if err != nil {
 			return shown, err
 		}
 		shown = true
+		w.hear()
 		if w.news(line) && !yield(line, nil) {
 			return shown, errLeft
 		}
@@ -98,24 +102,36 @@ func (w *lineWatch) newest() (Line, int) {
 	return w.last, w.shown
 }
 
+func (w *lineWatch) hear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = time.Now()
+}
+
+// silence is for how long the engine has said nothing.
+func (w *lineWatch) silence() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.heard)
+}
+
 // look ends when the line is not what a watch that said nothing for engine.Stale
 // has shown last. An engine that cannot be asked is asked again: when it can, the
 // watch may have died without a word.
 func (w *lineWatch) look(ctx context.Context) error {
-	_, before := w.newest()
 	for {
-		sleep(ctx, engine.Stale)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		last, shown := w.newest()
-		if shown == before {
-			line, err := w.ask(ctx)
-			if err == nil && !line.Same(last) {
-				return errSilent
+		for left := engine.Stale - w.silence(); left > 0; left = engine.Stale - w.silence() {
+			sleep(ctx, left)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 		}
-		before = shown
+		last, before := w.newest()
+		line, err := w.ask(ctx)
+		if _, shown := w.newest(); err == nil && shown == before && !line.Same(last) {
+			return errSilent
+		}
+		w.hear()
 	}
 }
 
