@@ -95,8 +95,11 @@ func (s *session) enter(cl *claim) error {
 func (s *session) arm(cl *claim, cancel context.CancelCauseFunc) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over != nil {
+		return s.over // and wakeAll may be looking at the claim
+	}
 	cl.cancel = cancel
-	return s.over
+	return nil
 }
 
 // leave forgets a claim that was not granted.

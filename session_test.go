@@ -3,6 +3,7 @@ package lockstep_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,34 @@ func TestLostSessionEndsEveryLeaseAndEveryWaiterAtOnce(t *testing.T) {
 		wantErr(t, a.Err(), lockstep.ErrLost)
 		wantErr(t, b.Err(), lockstep.ErrLost)
 		wantNo(t, other.Err())
+	})
+}
+
+// Claims that are between two requests when their session is lost are told as those
+// that wait are. The race detector sees whether they get into each other's way.
+func TestLostSessionEndsClaimsThatAreAboutToAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newService(t).rigged()
+		lock(t, c.Mutex("a"))
+		r.set(func() {
+			r.acquire = func(context.Context, *engine.Claim, bool, acquireFunc) (engine.Grant, error) {
+				return engine.Grant{}, errors.New("no reply")
+			}
+		})
+		const n = 20
+		asking := make(chan error, n)
+		for i := range n {
+			go func() { _, err := c.Mutex(fmt.Sprint("n", i)).Lock(t.Context()); asking <- err }()
+		}
+		synctest.Wait()
+		r.set(func() {
+			r.renew = func(context.Context, []*engine.Claim, renewFunc) (engine.Renewal, error) {
+				return engine.Renewal{}, engine.ErrSessionEnded
+			}
+		})
+		for range n {
+			wantErr(t, <-asking, lockstep.ErrLost)
+		}
 	})
 }
 
