@@ -23,8 +23,12 @@ import (
 const adderEnv = "LOCKSTEP_TORTURE_ADDER"
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv(adderEnv); job != "" {
-		if err := addTo(job); err != nil {
+	for env, work := range map[string]func(job string) error{adderEnv: addTo, writerEnv: writeTo} {
+		job := os.Getenv(env)
+		if job == "" {
+			continue
+		}
+		if err := work(job); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

@@ -72,7 +72,7 @@ func TestSoakLeadersKilledInTurnNeverOverlapAndAllObserversAgree(t *testing.T) {
 		seen[i] = &audience{}
 		all.Go(func() { seen[i].observe(ctx, t, c.Election("e")) })
 		if i%2 == 0 {
-			all.Go(func() { cutEvery(ctx, p, 500*time.Millisecond) })
+			all.Go(func() { every(ctx, 500*time.Millisecond, p.Cut) })
 		}
 	}
 
@@ -111,19 +111,6 @@ func TestSoakLeadersKilledInTurnNeverOverlapAndAllObserversAgree(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d terms; %d observers, each shown rising terms up to the last", kills, len(terms), observers)
-}
-
-func cutEvery(ctx context.Context, p *faultnet.Proxy, d time.Duration) {
-	tick := time.NewTicker(d)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			p.Cut()
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // audience is one observer.

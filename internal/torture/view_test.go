@@ -6,69 +6,66 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/internal/faultnet"
-	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
 // A writer makes changes as fast as it can, a thousand a second where the machine
-// lets it; the readers' connections are cut once a second, the server trims its log
-// all the time and is killed and started again now and then. Deletes are among the
-// changes. A watch and a view never go back, and end in the truth.
-//
-// The server writes every command to disk before it answers, or a kill would have
-// it forget what it had shown.
+// lets it. The readers are cut off once a second, the service forgets all the time
+// how it became what it is, and is killed and started again now and then
+// (view_places_test.go). Deletes are among the changes. A watch and a view never go
+// back, and end in the truth.
 func TestSoakWatchAndViewFollowASteadyWriter(t *testing.T) {
-	const keys = 200
-	changes, restarts := tries(4000, 300_000), tries(1, 20)
-	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	p := faultnet.New(t, s.Addr, faultnet.RESP)
-	writer, reader := open(t, s.Addr, lockstep.DefaultTTL), open(t, p.Addr, lockstep.DefaultTTL)
+	for name, at := range map[string]func(*testing.T) *place{
+		"redis": onRedis, "etcd": onEtcd, "zookeeper": onZooKeeper, "file": onFile,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			followSteadyWriter(t, at(t))
+		})
+	}
+}
+
+func followSteadyWriter(t *testing.T, p *place) {
+	changes, restarts := tries(2000, 200_000), tries(1, 20)
 	ctx, stop := context.WithCancel(guarded(t, hang+time.Duration(changes)*20*time.Millisecond))
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer stop()
 
-	v, err := reader.Map("m").View(ctx)
+	v, err := p.reader.Map("m").View(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer v.Close()
 	var w followed
-	all.Go(func() { w.watch(ctx, t, reader.Map("m")) })
+	all.Go(func() { w.watch(ctx, t, p.reader.Map("m")) })
 	all.Go(func() { followView(ctx, t, v) })
-	all.Go(func() { cutEvery(ctx, p, time.Second) })
+	writing, written := context.WithCancel(ctx)
+	all.Go(func() { every(writing, time.Second, p.cut) })
 
-	began, trimmed := time.Now(), int64(0)
-	m := writer.Map("m")
-	for i := range changes {
-		key := strconv.Itoa(i % keys)
-		if i%7 == 3 {
-			_, err = m.Delete(ctx, key)
-		} else {
-			_, err = m.Put(ctx, key, []byte(strconv.Itoa(i)))
+	began, forgotten := time.Now(), int64(0)
+	err = p.write(ctx, changes, func(i int) {
+		if i%(changes/restarts) == changes/restarts/2 {
+			p.restart()
 		}
-		if err != nil {
-			t.Fatal(err)
+		switch i % 500 {
+		case 470: // whoever comes back after the service forgot cannot be shown all
+			p.leave()
+		case 490: // the last time so late that no later change heals what was missed
+			forgotten += p.forget()
+			p.comeBack()
 		}
-		switch {
-		case i%(changes/restarts) == changes/restarts/2:
-			s.Kill()
-			s.Restart()
-		case i%500 == 230: // whoever comes back after the trimming cannot be shown all
-			p.Refuse()
-			p.Cut()
-		case i%500 == 250:
-			trimmed += trim(t, s)
-			p.Heal()
-		}
+	})
+	written()
+	if err != nil {
+		t.Fatal(err)
 	}
 	rate := float64(changes) / time.Since(began).Seconds()
+	m := p.writer.Map("m")
 	last, err := m.Put(ctx, "end", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -86,21 +83,11 @@ func TestSoakWatchAndViewFollowASteadyWriter(t *testing.T) {
 	if err := w.wait(ctx, truth.Entries); err != nil {
 		t.Error(err)
 	}
-	if trimmed == 0 || w.resyncs == 0 {
-		t.Errorf("%d changes were trimmed and %d shown after gaps: the trial shows little", trimmed, w.resyncs)
-	}
-	t.Logf("%d changes, %.0f a second, %d restarts: %d shown to the watch, %d of them after gaps", changes, rate, restarts, w.shown, w.resyncs)
-}
-
-// trim has the server forget how the map became what it is.
-func trim(t *testing.T, s *redistest.Server) int64 {
-	t.Helper()
-	n, err := s.Do("XTRIM", "{m}:lockstep:log", "MAXLEN", "0")
-	if err != nil {
+	if err := p.shows(forgotten, w.resyncs); err != nil {
 		t.Error(err)
 	}
-	gone, _ := n.(int64)
-	return gone
+	t.Logf("%d changes, %.0f a second, %d cuts, %d restarts, %d changes forgotten: %d shown to the watch, %d of them after gaps",
+		changes, rate, p.cuts.Load(), p.restarts.Load(), forgotten, w.shown, w.resyncs)
 }
 
 func alike(a, b lockstep.Entry) bool {
