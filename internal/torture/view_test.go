@@ -29,6 +29,9 @@ func TestSoakWatchAndViewFollowASteadyWriter(t *testing.T) {
 	}
 }
 
+// end is the key of the last change.
+const end = "end"
+
 func followSteadyWriter(t *testing.T, p *place) {
 	changes, restarts := tries(2000, 200_000), tries(1, 20)
 	ctx, stop := context.WithCancel(guarded(t, hang+time.Duration(changes)*20*time.Millisecond))
@@ -41,7 +44,7 @@ func followSteadyWriter(t *testing.T, p *place) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	var w followed
+	w := followed{complete: make(chan struct{}), last: map[string]lockstep.Change{}}
 	all.Go(func() { w.watch(ctx, t, p.reader.Map("m")) })
 	all.Go(func() { followView(ctx, t, v) })
 	writing, written := context.WithCancel(ctx)
@@ -66,7 +69,7 @@ func followSteadyWriter(t *testing.T, p *place) {
 	}
 	rate := float64(changes) / time.Since(began).Seconds()
 	m := p.writer.Map("m")
-	last, err := m.Put(ctx, "end", nil)
+	last, err := m.Put(ctx, end, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +83,7 @@ func followSteadyWriter(t *testing.T, p *place) {
 	if got := v.Snapshot().Entries; !slices.EqualFunc(got, truth.Entries, alike) {
 		t.Errorf("the view ends with %d entries, the map has %d", len(got), len(truth.Entries))
 	}
-	if err := w.wait(ctx, truth.Entries); err != nil {
+	if err := w.differs(ctx, truth.Entries); err != nil {
 		t.Error(err)
 	}
 	if err := p.shows(forgotten, w.resyncs); err != nil {
@@ -115,15 +118,13 @@ func followView(ctx context.Context, t *testing.T, v *lockstep.View) {
 
 // followed is the map put together from one watch.
 type followed struct {
-	mu             sync.Mutex
+	complete       chan struct{} // closed when all is shown; the rest is read after that
 	last           map[string]lockstep.Change
 	shown, resyncs int
 }
 
+// watch follows until the last change is shown, and what belongs to it.
 func (w *followed) watch(ctx context.Context, t *testing.T, m *lockstep.Map) {
-	w.mu.Lock()
-	w.last = map[string]lockstep.Change{}
-	w.mu.Unlock()
 	for change, err := range m.Watch(ctx) {
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
@@ -131,7 +132,6 @@ func (w *followed) watch(ctx context.Context, t *testing.T, m *lockstep.Map) {
 			}
 			return
 		}
-		w.mu.Lock()
 		before := w.last[change.Key]
 		if change.Op != lockstep.OpNone && change.Revision <= before.Revision {
 			t.Errorf("in a watch, key %s went from revision %d to %d (S9)", change.Key, before.Revision, change.Revision)
@@ -142,31 +142,34 @@ func (w *followed) watch(ctx context.Context, t *testing.T, m *lockstep.Map) {
 		if change.Op != lockstep.OpNone {
 			w.last[change.Key] = change
 		}
-		w.mu.Unlock()
+		if w.last[end].Op == lockstep.OpPut && change.Synced {
+			close(w.complete)
+			return
+		}
 	}
 }
 
-// wait is until the watch has shown everything.
-func (w *followed) wait(ctx context.Context, truth []lockstep.Entry) error {
-	for {
-		w.mu.Lock()
-		there := 0
-		for _, change := range w.last {
-			if change.Op == lockstep.OpPut {
-				there++
-			}
-		}
-		same := there == len(truth)
-		for _, e := range truth {
-			same = same && alike(e, lockstep.Entry{Key: e.Key, Revision: w.last[e.Key].Revision, Value: w.last[e.Key].Value})
-		}
-		w.mu.Unlock()
-		switch {
-		case same:
-			return nil
-		case ctx.Err() != nil:
-			return fmt.Errorf("the watch ends with %d entries, the map has %d", there, len(truth))
-		}
-		time.Sleep(time.Millisecond) // between two looks
+// differs waits until the watch has shown the last change of all, and says what is then
+// other than the truth.
+func (w *followed) differs(ctx context.Context, truth []lockstep.Entry) error {
+	select {
+	case <-w.complete:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+	there := 0
+	for _, change := range w.last {
+		if change.Op == lockstep.OpPut {
+			there++
+		}
+	}
+	for _, e := range truth {
+		if shown := w.last[e.Key]; !alike(e, lockstep.Entry{Key: e.Key, Revision: shown.Revision, Value: shown.Value}) {
+			return fmt.Errorf("the watch ends with key %s at revision %d, the map has it at %d", e.Key, shown.Revision, e.Revision)
+		}
+	}
+	if there != len(truth) {
+		return fmt.Errorf("the watch ends with %d entries, the map has %d", there, len(truth))
+	}
+	return nil
 }
