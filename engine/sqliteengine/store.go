@@ -287,12 +287,13 @@ func (t *txn) remembered(name, id string) (engine.Revision, error) {
 	return engine.Revision(r.int(0)), nil
 }
 
-// remember also forgets: more each time than it adds, so the table shrinks.
+// remember also forgets: more each time than it adds, so the table shrinks. It looks
+// at the oldest only, as rows are in order of time: an hour of commits may be millions.
 func (t *txn) remember(name, id string, revision int64) error {
 	if id == "" {
 		return nil
 	}
-	_, err := t.exec("DELETE FROM commits WHERE seq IN (SELECT seq FROM commits WHERE at <= ? ORDER BY seq LIMIT 8)", t.now-int64(retention))
+	_, err := t.exec("DELETE FROM commits WHERE seq IN (SELECT seq FROM commits ORDER BY seq LIMIT 8) AND at <= ?", t.now-int64(retention))
 	if err != nil {
 		return err
 	}
