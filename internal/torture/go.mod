@@ -15,6 +15,7 @@ replace github.com/lockstep-go/lockstep/engine/zkengine => ../../engine/zkengine
 require (
 	github.com/bsm/redislock v0.9.4
 	github.com/go-redsync/redsync/v4 v4.18.1
+	github.com/go-zookeeper/zk v1.0.4
 	github.com/lockstep-go/lockstep v0.0.0
 	github.com/lockstep-go/lockstep/engine/etcdengine v0.0.0
 	github.com/lockstep-go/lockstep/engine/redisengine v0.0.0
@@ -31,7 +32,6 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/fsnotify/fsnotify v1.10.1 // indirect
-	github.com/go-zookeeper/zk v1.0.4 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
