@@ -141,10 +141,10 @@ type longIDs struct {
 
 func (s longIDs) Acquire(ctx context.Context, c *engine.Claim, try bool) (engine.Grant, error) {
 	c.ID = longID(strings.TrimPrefix(string(c.ID), "claim-"))
-	// A session of ZooKeeper's is ended where nobody renews it; a Redis is asked
-	// nothing by a renewal of no claim.
+	// A session that nobody renews ends, and one that is renewed without its claims has
+	// them removed.
 	if *s.made++; *s.made%500 == 0 {
-		if _, err := s.Renew(ctx, nil); err != nil {
+		if _, err := s.Renew(ctx, longClaims(*s.made-1)); err != nil {
 			return engine.Grant{}, err
 		}
 	}
@@ -155,16 +155,21 @@ func longID(number string) engine.ClaimID {
 	return engine.ClaimID("claim" + strings.Repeat("0", 21-len(number)) + number)
 }
 
+// longClaims are the first n that were made.
+func longClaims(n int) []*engine.Claim {
+	claims := make([]*engine.Claim, n)
+	for i := range claims {
+		claims[i] = &engine.Claim{
+			ID: longID(strconv.Itoa(i + 2)), Name: "held/" + strconv.Itoa(i), Kind: engine.Mutex, Shares: 1, Limit: 1,
+		}
+	}
+	return claims
+}
+
 // renewAll is the core's part, as in file_hold.go; this engine finds a claim by
 // its name.
 func (h redisHoldRole) renewAll() error {
-	var claims []*engine.Claim
-	for i := range h.job.N {
-		claims = append(claims, &engine.Claim{
-			ID: longID(strconv.Itoa(i + 2)), Name: "held/" + strconv.Itoa(i), Kind: engine.Mutex, Shares: 1, Limit: 1,
-		})
-	}
-	r, err := h.bare.session.Renew(context.Background(), claims)
+	r, err := h.bare.session.Renew(context.Background(), longClaims(h.job.N))
 	if err == nil && len(r.Lost)+len(r.Unsure) > 0 {
 		err = fmt.Errorf("%d leases of the engine's are lost, %d unsure", len(r.Lost), len(r.Unsure))
 	}
