@@ -108,7 +108,9 @@ func viewChanged(t TB, s *suite) {
 	reader, _ := s.coreClient(t, coreTTL)
 	name := a.name()
 	v := a.view(reader, name)
-	a.attempts.Go(func() {
+	var writing sync.WaitGroup
+	defer writing.Wait() // the last event may come before the reply to what made it
+	writing.Go(func() {
 		for i := range changes {
 			if _, err := writer.Map(name).Put(a.ctx, "a", []byte(strconv.Itoa(i))); err != nil {
 				t.Errorf("Put: %v", a.cause(err))
