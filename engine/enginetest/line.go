@@ -11,6 +11,7 @@ import (
 var lineChecks = []check{
 	{rule: "an unused name has an empty line and no error", run: unusedLine},
 	{rule: "a line shows holders and waiters in order", needs: needFIFO, run: lineInOrder},
+	{rule: "holders stay in the order of their grants, whoever renews", needs: needFIFO, run: holdersInOrder},
 	{rule: "WatchLine begins with the line now", run: watchLineNow},
 	{rule: "WatchLine shows the newest line after any changes", run: watchLineNewest},
 	{rule: "WatchLine shows every term", needs: needEveryTerm, run: watchLineEveryTerm},
@@ -19,6 +20,23 @@ var lineChecks = []check{
 	{rule: "Remove ends a claim and lets the next in", run: removeLetsNextIn},
 	{rule: "Remove of nothing is no error and touches nothing", run: removeOfNothing},
 	{rule: "reading a line changes nothing", run: readingChangesNothing},
+}
+
+func holdersInOrder(t TB, s *suite) {
+	a, b := s.client(t), s.client(t)
+	name := a.name()
+	var want []engine.ClaimID
+	for range 3 {
+		for _, c := range []*client{a, b} {
+			cl := semaphore(name, 1, 6)
+			c.acquire(cl)
+			want = append(want, cl.ID)
+		}
+	}
+	a.renew()
+	if l := b.line(name); !slices.Equal(ids(l.Holders), want) {
+		t.Errorf("after a renewal of some the line is %s", showLine(l))
+	}
 }
 
 func unusedLine(t TB, s *suite) {

@@ -1,8 +1,10 @@
 package redisengine
 
 import (
+	"cmp"
 	"context"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +63,8 @@ func (l lineReply) read() (line engine.Line, ends time.Duration) {
 		}
 		claims[id] = place
 	}
+	// They come in the order in which they end, which renewals change.
+	slices.SortFunc(line.Holders, func(a, b engine.Place) int { return cmp.Compare(a.Token, b.Token) })
 	for i := 0; i+1 < l.sub(6).len(); i += 2 {
 		id := l.sub(6).text(i)
 		place, lives := claims[id]
