@@ -15,6 +15,7 @@ type answer struct {
 	node    int
 	results []redisengine.Result // as many as calls
 	err     error                // of the whole; a script's own is in its result
+	more    bool                 // it was answered for, and will answer itself
 }
 
 // first is the answer to a single call.
@@ -76,8 +77,8 @@ func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration,
 			done()
 			continue
 		}
-		if others && n.isSuspect() {
-			answers <- answer{node: i, err: &suspectError{n.name, nil}}
+		if why := n.suspicion(); others && why != nil {
+			answers <- answer{node: i, err: why, more: true}
 		}
 		question, turn := calls(i), o.enter(i)
 		if !e.aside(func() {
@@ -105,7 +106,7 @@ func (e *Engine) askNode(ctx context.Context, i int, turn <-chan struct{}, quest
 	}
 	results, err := n.run(ctx, question...)
 	n.heed(worst(results, err))
-	return answer{i, results, err}
+	return answer{node: i, results: results, err: err}
 }
 
 // worst is an error that says that the server did not answer, if there is one.
@@ -135,7 +136,7 @@ func (e *Engine) order() []int {
 func (e *Engine) majorityWell() bool {
 	well := 0
 	for _, n := range e.nodes {
-		if !n.isSuspect() {
+		if n.suspicion() == nil {
 			well++
 		}
 	}

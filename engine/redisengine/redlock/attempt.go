@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/engine/redisengine/redlock/internal/vote"
 )
 
@@ -22,6 +23,8 @@ type outcome struct {
 	until  time.Time // of a grant
 	late   bool      // it would have been won, too late
 	err    error     // its caller left, or something ended
+	open   vote.Set  // nodes whose last word on their vote has not come
+	doubt  vote.Set  // nodes that may have voted, and whose answer will not come
 
 	left    [vote.MaxNodes]time.Duration // for how long votes last
 	place   [vote.MaxNodes]string        // in line, to be given back with a vote
@@ -37,7 +40,9 @@ type outcome struct {
 // background.
 func (a *acquire) attempt(ctx context.Context, mode string) *outcome {
 	a.w.begin()
-	o := &outcome{vote: vote.New(len(a.e.nodes)), number: attempts.Add(1), tail: a.s.tail(a.c, a.cl), mode: mode, start: time.Now()}
+	o := &outcome{
+		vote: vote.New(len(a.e.nodes)), number: attempts.Add(1), tail: a.s.tail(a.c, a.cl), mode: mode, start: time.Now(), open: a.e.all(),
+	}
 	question := call{theScripts.acquire, nameKeys(a.e.key(a.c.Name)), []string{
 		string(a.c.ID), strconv.FormatInt(o.number, 10), inMillis(a.life), o.tail, mode, inMillis(a.s.ttl),
 	}}
@@ -98,9 +103,24 @@ func (o *outcome) wrote(n answer) {
 // timeout is how long a node may take for its part of an attempt.
 func (a *acquire) timeout() time.Duration { return a.e.nodeTimeout(a.s.ttl) }
 
+// heard takes note of whether anything more is to be heard of a node's vote. Only
+// where a node was asked, and its answer did not come, is it not known.
+func (o *outcome) heard(n answer, err error) {
+	if n.more {
+		return
+	}
+	o.open = o.open.Without(n.node)
+	var left *suspectError
+	var out *keptOutError
+	if err != nil && redisengine.Code(err) == "" && !errors.As(err, &left) && !errors.As(err, &out) {
+		o.doubt = o.doubt.With(n.node)
+	}
+}
+
 // voted takes what a node said of its vote.
 func (a *acquire) voted(o *outcome, n answer) {
 	v, err := n.first()
+	o.heard(n, err)
 	if err != nil {
 		o.errs = append(o.errs, a.e.blame(n.node, err))
 		o.vote.Mute(n.node)
@@ -225,10 +245,9 @@ func (o *outcome) mismatch(e *Engine, want engine.Kind) *engine.MismatchError {
 // finds nodes as this one did; and, in the background, what it may yet get. Where
 // its caller left, the claim stays as it is: whoever gives up releases it.
 func (a *acquire) withdraw(ctx context.Context, o *outcome, votes <-chan answer) {
-	from := o.vote.Withdraw()
-	had := from & o.vote.For
-	if rest := from &^ had; rest != 0 {
-		a.e.aside(func() { a.withdrawLater(o, rest, votes) })
+	had := o.vote.Withdraw() & o.vote.For
+	if o.open|o.doubt != 0 {
+		a.e.aside(func() { a.withdrawLater(o, votes) })
 	}
 	if had == 0 || o.err != nil {
 		return
@@ -256,27 +275,27 @@ func (a *acquire) withdrawal(o *outcome, waits bool) func(int) []call {
 	}
 }
 
-// withdrawLater looks after nodes that had not answered when the attempt was lost. A
-// vote that comes is given back; where no answer comes at all, the request may
+// withdrawLater looks after nodes that have not said their last word on an attempt that was
+// lost. A vote that comes is given back; where no answer comes at all, the request may
 // still be on its way, so a vote is given back when it no longer can be.
-func (a *acquire) withdrawLater(o *outcome, rest vote.Set, votes <-chan answer) {
-	var lost vote.Set
-	_ = a.e.gather(a.e.ctx, votes, rest, func(n answer) bool {
-		var left *suspectError
-		v, err := n.first()
-		switch r := (reply{v}); {
-		case errors.As(err, &left): // nothing was sent
-		case err != nil:
-			lost = lost.With(n.node)
-		case o.err == nil && r.text(0) != "h" && r.text(0) != "m" && r.text(0) != "s":
+func (a *acquire) withdrawLater(o *outcome, votes <-chan answer) {
+	for o.open != 0 {
+		select {
+		case n := <-votes:
+			v, err := n.first()
+			o.heard(n, err)
+			r := reply{v}
+			if head := r.text(0); err != nil || o.err != nil || head == "h" || head == "m" || head == "s" {
+				continue
+			}
 			o.place[n.node] = r.text(1)
 			a.e.tidy(vote.Set(0).With(n.node), a.timeout(), &a.cl.order, a.withdrawal(o, o.mode != modeTry))
+		case <-a.e.closing:
+			return
 		}
-		return false
-	})
-	if lost == 0 {
-		return
 	}
-	pause(a.e.ctx, straggle)
-	a.e.tidy(lost, a.timeout(), &a.cl.order, a.withdrawal(o, false)) // whoever waits has been asked for anew
+	if o.doubt != 0 {
+		pause(a.e.ctx, straggle)
+		a.e.tidy(o.doubt, a.timeout(), &a.cl.order, a.withdrawal(o, false)) // whoever waits has been asked for anew
+	}
 }

@@ -52,7 +52,7 @@ func (e *keptOutError) Error() string {
 	return fmt.Sprintf("node %s %s; it takes part again in %v", e.node, e.why, e.left.Round(time.Second))
 }
 
-// suspectError: nobody asked, as the last question failed.
+// suspectError: nobody asks, or waits for the answer, as the last question failed.
 type suspectError struct {
 	node string
 	last error
@@ -210,8 +210,12 @@ func (n *node) heed(err error) {
 	n.next = time.Now().Add(probeEvery)
 }
 
-func (n *node) isSuspect() bool {
+// suspicion is why nobody waits for the node; nil: it answered what it was asked last.
+func (n *node) suspicion() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.suspect
+	if !n.suspect {
+		return nil
+	}
+	return &suspectError{n.name, n.failed}
 }

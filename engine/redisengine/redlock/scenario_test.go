@@ -1,11 +1,13 @@
 package redlock
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -238,6 +240,52 @@ func TestAQuorumSlowerThanTheTTLGrantsNothing(t *testing.T) {
 		}
 	}
 	await(t, "every vote to be given back or to end", func() bool { return votesOf(t, nodes, cl) == 0 })
+}
+
+// A node votes, its answer is lost, and the others refuse only after that was seen: the
+// vote is given back all the same, long before its TTL ends.
+func TestAVoteWhoseAnswerWasLostBeforeTheAttemptIsGivenBack(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, 3)
+	a, proxies := newClient(t, nodes), behind(t, nodes)
+	b := clientOn(t, openAt(t, proxied(proxies), young), ttl)
+	held, wanted := mutex("n"), try(mutex("n"))
+	a.take(held)
+	await(t, "all votes", func() bool { return votesOf(t, nodes, held) == 3 })
+	nodes[2].MustDo(t, "DEL", "n")
+	acquire := faultnet.Contains(theScripts.acquire.SHA)
+	holds := []*faultnet.Rule{proxies[0].Hold(acquire), proxies[1].Hold(acquire)}
+	proxies[2].ResetAtReply(acquire)
+	asked := b.begin(wanted)
+	await(t, "a vote whose answer was lost", func() bool {
+		return votesOf(t, nodes, wanted) == 1 && b.e.nodes[2].suspicion() != nil
+	})
+	for _, h := range holds {
+		h.Release()
+	}
+	<-asked.done
+	if !errors.Is(asked.err, engine.ErrHeld) {
+		t.Errorf("Try of what two of three hold: %v", asked.err)
+	}
+	await(t, "the vote to be given back", func() bool { return votesOf(t, nodes, wanted) == 0 })
+}
+
+// Not parallel, for it looks at the goroutines of the whole program.
+func TestALostAttemptLeavesNothingRunning(t *testing.T) {
+	nodes := start(t, 3)
+	a, b := newClient(t, nodes), newClient(t, nodes)
+	held := mutex("n")
+	a.take(held)
+	nodes[2].Kill()
+	for range 5 {
+		if _, err := b.Acquire(guarded(t), try(mutex("n")), false); !errors.Is(err, engine.ErrHeld) {
+			t.Errorf("Try of what two of three hold: %v", err)
+		}
+	}
+	stacks := make([]byte, 1<<22)
+	await(t, "what was left to do to be done", func() bool {
+		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("withdrawLater"))
+	})
 }
 
 // A node comes back empty while a claim is held: the next renewal takes it again, and its
