@@ -83,6 +83,36 @@ func (c *client) renew2(cl *engine.Claim) engine.Renewal {
 	return r
 }
 
+// A node that cannot be asked for how long it has run, or cannot void the loading of
+// scripts, is given none: it would vote as soon as that is mended.
+func TestANodeWhoseGuardFailsIsGivenNoScripts(t *testing.T) {
+	t.Parallel()
+	for ill, befall := range map[string][]string{
+		"may not tell its uptime": {"ACL", "SETUSER", "default", "-info"},
+		"full":                    {"CONFIG", "SET", "maxmemory", "1"},
+		"read-only":               {"REPLICAOF", "127.0.0.1", "1"},
+	} {
+		t.Run(ill, func(t *testing.T) {
+			t.Parallel()
+			n := redistest.Start(t)
+			ts, err := transports(t.Context(), engine.Target{Scheme: scheme, Hosts: []string{n.Addr}, Params: map[string]string{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.MustDo(t, befall...)
+			if e, err := FromTransports(t.Context(), ts); err == nil {
+				e.Close()
+				t.Error("opened")
+			}
+			for _, s := range theScripts.all() {
+				if known := n.MustDo(t, "SCRIPT", "EXISTS", s.SHA); known.([]any)[0] != int64(0) {
+					t.Errorf("a node that has just started, and of which that is not known, was given %s", s.Name)
+				}
+			}
+		})
+	}
+}
+
 // Scripts that somebody flushed are loaded again: the node has run for long enough.
 func TestScriptsThatWereFlushedAreLoadedAgain(t *testing.T) {
 	t.Parallel()

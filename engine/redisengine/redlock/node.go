@@ -140,6 +140,9 @@ func (n *node) loadNow(ctx context.Context) error {
 		{Args: []string{"WATCH", n.guard}, FirstKey: 1},
 		{Args: []string{"EVAL", guard.Source, "1", n.guard, strconv.FormatInt(n.up, 10)}, FirstKey: 3},
 		{Args: []string{"MULTI"}},
+		// Refused, and all that follows with it, where the guard's own changes are.
+		{Args: []string{"SET", n.guard, "", "PX", "1000"}, FirstKey: 1},
+		{Args: []string{"DEL", n.guard}, FirstKey: 1},
 	}
 	for _, s := range theScripts.all() {
 		pipeline = append(pipeline, redisengine.Command{Args: []string{"SCRIPT", "LOAD", s.Source}})
