@@ -3,10 +3,9 @@ package main
 // fileTable is the embedded engine. Nobody else offers its service without a
 // server, so that its peers do less: each line says what.
 func fileTable() table {
-	const cycle = "lock + unlock"
 	ours := lockstepContender(fileCycles, openFileEngine)
 	against := func(peer contender, t target) row {
-		return comparison{what: cycle, unit: microseconds, ours: ours, peer: peer, target: t}
+		return comparison{what: uncontended, unit: microseconds, ours: ours, peer: peer, target: t}
 	}
 	return table{"file", []row{
 		against(durableFlock(fileCycles), target{atMost: 0.33}),
@@ -27,7 +26,7 @@ func fileTable() table {
 
 func handOffRow(peer, kind string, open func(dir string) (giver, error), t target) row {
 	return comparison{
-		what: "hand-off between 2 processes", unit: microseconds,
+		what: handedOver, unit: microseconds,
 		ours:   relayContender("Lockstep", "lockstep", newLockstepGiver),
 		peer:   relayContender(peer, kind, open),
 		target: t,

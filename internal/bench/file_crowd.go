@@ -24,7 +24,7 @@ const (
 
 type crowdRow struct{}
 
-func (crowdRow) name() string { return "100 waiters on one name" }
+func (crowdRow) name() string { return crowdOf100 }
 
 func (c crowdRow) measure(b *bench) (lines []line, err error) {
 	dir, err := b.folder("crowd")

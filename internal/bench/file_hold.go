@@ -48,7 +48,7 @@ func (a counts) plus(b counts) counts {
 
 type holdRow struct{}
 
-func (holdRow) name() string { return "10,000 leases held" }
+func (holdRow) name() string { return held10000 }
 
 func (h holdRow) measure(b *bench) ([]line, error) {
 	n, idle := b.count(heldLeases), b.while(holdFor)

@@ -23,28 +23,41 @@ type turnsReport struct {
 	Longest time.Duration // wait for one grant
 }
 
+// add sums up.
+func (t *turnsReport) add(o turnsReport) {
+	t.Turns += o.Turns
+	t.Repeats += o.Repeats
+	t.Waited += o.Waited
+	t.Longest = max(t.Longest, o.Longest)
+}
+
+const turnsSpan = 500 * time.Millisecond
+
 // turns is a sampler: hand-offs per second.
 type turns struct {
-	all   []*process
-	span  time.Duration
-	total turnsReport // over all samples
+	all    []*process
+	span   time.Duration
+	total  turnsReport // over all samples
+	shares []int       // grants of each process
 }
 
 func turnsContender(name, kind string, processes int) contender {
 	return contender{name, func(b *bench) (sampler, error) {
-		dir, err := b.folder(kind)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(filepath.Join(dir, "last"), make([]byte, 8), 0o600); err != nil {
-			return nil, err
-		}
-		all, err := startAll(processes, true, "turns", job{Dir: dir, Kind: kind})
-		if err != nil {
-			return nil, err
-		}
-		return &turns{all: all, span: b.while(500 * time.Millisecond)}, nil
+		t, err := newTurns(b, processes, true, "turns", job{Kind: kind})
+		return t, err
 	}}
+}
+
+// newTurns starts processes of a role, spread over the cores or not.
+func newTurns(b *bench, processes int, spread bool, role string, j job) (t *turns, err error) {
+	if j.Dir, err = b.folder("turns"); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(j.Dir, "last"), make([]byte, 8), 0o600); err != nil {
+		return nil, err
+	}
+	all, err := startAll(processes, spread, role, j)
+	return &turns{all: all, span: b.while(turnsSpan), shares: make([]int, processes)}, err
 }
 
 // sample goes on until somebody handed over: a rate of none has no ratio.
@@ -65,12 +78,10 @@ func (t *turns) sample() (float64, error) {
 // contend has all processes at it for so long.
 func (t *turns) contend(span time.Duration) (handed int, err error) {
 	reports, err := askAll(t.all, order{Do: "turns", At: monotonic() + int64(span)})
-	for _, r := range reports {
+	for i, r := range reports {
 		handed += r.Took.Turns
-		t.total.Turns += r.Took.Turns
-		t.total.Repeats += r.Took.Repeats
-		t.total.Waited += r.Took.Waited
-		t.total.Longest = max(t.total.Longest, r.Took.Longest)
+		t.shares[i] += r.Took.Turns + r.Took.Repeats
+		t.total.add(r.Took)
 	}
 	return handed, err
 }
@@ -82,12 +93,24 @@ func (t *turns) mean() time.Duration {
 
 func (t *turns) longestOverMean() float64 { return float64(t.total.Longest) / float64(t.mean()) }
 
+// jain is the index of fairness: 1 where all shares are the same, 1/n where one
+// has all.
+func (t *turns) jain() float64 {
+	sum, squares := 0.0, 0.0
+	for _, n := range t.shares {
+		sum += float64(n)
+		squares += float64(n) * float64(n)
+	}
+	return sum * sum / (float64(len(t.shares)) * squares)
+}
+
 func (t *turns) close() error { return closeAll(t.all) }
 
 // longestWait is the line on the waits of both.
 func longestWait(what, peer string) func(ours, theirs sampler) []line {
+	type waited interface{ longestOverMean() float64 }
 	return func(ours, theirs sampler) []line {
-		o, p := ours.(*turns), theirs.(*turns)
+		o, p := ours.(waited), theirs.(waited)
 		return []line{{
 			what: what, ours: plain.format(o.longestOverMean()) + " ×", peer: peer, theirs: plain.format(p.longestOverMean()) + " ×",
 			target: target{atMost: 20, unit: " ×"}, got: o.longestOverMean(),

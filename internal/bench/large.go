@@ -8,12 +8,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/engine"
-	"github.com/lockstep-go/lockstep/engine/etcdengine"
 	"github.com/lockstep-go/lockstep/engine/memengine"
-	"github.com/lockstep-go/lockstep/engine/redisengine"
-	"github.com/lockstep-go/lockstep/engine/sqliteengine"
-	"github.com/lockstep-go/lockstep/engine/zkengine"
 )
 
 // largeTable is a map of 100,000 entries with values of 100 bytes on each engine:
@@ -28,38 +23,31 @@ func largeTable() table {
 		}},
 		largeRow{"file", largeEntries, func(b *bench) (opener, func() error, error) {
 			dir, err := b.folder("large")
-			return byURL("file://"+dir, sqliteengine.Driver), func() error { return nil }, err
+			return openURL("file://" + dir), func() error { return nil }, err
 		}},
-		largeRow{"redis", largeEntries, func(*bench) (opener, func() error, error) {
-			s, err := startRedis()
-			if err != nil {
-				return nil, nil, err
-			}
-			return byURL("redis://"+s.Addr, redisengine.Driver), s.stop, nil
-		}},
-		largeRow{"etcd", largeEntries, func(*bench) (opener, func() error, error) {
-			s, err := startEtcd()
-			if err != nil {
-				return nil, nil, err
-			}
-			return byURL(s.url, etcdengine.Driver), s.tb.end, nil
-		}},
-		largeRow{"zookeeper", largeOfZK, func(*bench) (opener, func() error, error) {
-			s, err := startZK()
-			if err != nil {
-				return nil, nil, err
-			}
-			return byURL(s.url, zkengine.Driver), s.tb.end, nil
-		}},
+		largeRow{"redis", largeEntries, largeOn(startRedis)},
+		largeRow{"etcd", largeEntries, largeOn(startEtcd)},
+		largeRow{"zookeeper", largeOfZK, largeOn(startZK)},
 	}}
 }
 
 // opener makes a client of the engine.
 type opener func(ctx context.Context) (*lockstep.Client, error)
 
-func byURL(url string, d engine.Driver) opener {
+func openURL(url string) opener {
 	return func(ctx context.Context) (*lockstep.Client, error) {
-		return lockstep.Open(ctx, url, d, lockstep.WithLogger(nil))
+		return lockstep.Open(ctx, url, drivers, lockstep.WithLogger(nil))
+	}
+}
+
+// largeOn is on a server of its own.
+func largeOn[S server](start func() (S, error)) func(*bench) (opener, func() error, error) {
+	return func(*bench) (opener, func() error, error) {
+		s, err := start()
+		if err != nil {
+			return nil, nil, err
+		}
+		return openURL(s.URL()), s.stop, nil
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,127 +18,39 @@ import (
 	"github.com/redis/rueidis/rueidislock"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/engine"
-	"github.com/lockstep-go/lockstep/engine/redisengine"
 )
 
-// locker is a client of a Redis that can lock names, each client as its own users
-// make it: with its defaults, but for what the contender's name says. Where the
-// time that a lock lives is the caller's to choose, it is Lockstep's.
-type locker struct {
-	lock  func(name string) (unlock func() error, err error)
-	close func() error
-	// requests are the commands that it sends; what it has scripts do is not among
-	// them.
-	requests []string
-	// expires: nobody renews what it holds, unless its user does.
-	expires bool
-}
+// The contenders on a Redis, and on five of them.
 
 const redisTTL = lockstep.DefaultTTL
 
-// lockers are the contenders by their names in the table.
-var lockers = map[string]func(addr string) (*locker, error){
-	ourLocker:        openLockstep,
-	rawRueidis:       openRawRueidis,
-	rawGoRedis:       openRawGoRedis,
-	redsyncOnGoRedis: openRedsyncGoRedis,
-	redsyncOnRueidis: func(addr string) (*locker, error) { return openRedsyncRueidis(addr) },
-	"redislock":      func(addr string) (*locker, error) { return openRedislock(addr, nil) },
-	redislockAt1ms: func(addr string) (*locker, error) {
-		return openRedislock(addr, redislock.LinearBackoff(time.Millisecond))
-	},
-	redsyncAt1ms: func(addr string) (*locker, error) {
-		return openRedsyncRueidis(addr, redsync.WithRetryDelay(time.Millisecond))
-	},
-	rueidislockDefault:       func(addr string) (*locker, error) { return openRueidislock(addr, 0) },
-	rueidislockOfOneMajority: func(addr string) (*locker, error) { return openRueidislock(addr, 1) },
-
-	ourRedlock:        openRedlock,
-	redsyncOf5GoRedis: func(addrs string) (*locker, error) { return openRedsyncOf5GoRedis(addrs) },
-	redsyncOf5FailFast: func(addrs string) (*locker, error) {
-		return openRedsyncOf5GoRedis(addrs, redsync.WithFailFast(true))
-	},
-	redsyncOf5Rueidis: openRedsyncOf5Rueidis,
-
-	etcdMutex: openEtcdMutex,
-	rawEtcd:   openRawEtcd,
-
-	goZKLock: openGoZK,
-	rawZK:    openRawZK,
-}
-
 const (
-	ourLocker                = "Lockstep"
 	rawRueidis               = "raw rueidis"
 	rawGoRedis               = "raw go-redis"
 	redsyncOnGoRedis         = "redsync, go-redis"
 	redsyncOnRueidis         = "redsync, rueidis"
 	redsyncAt1ms             = "redsync at 1 ms"
+	redislockDefault         = "redislock"
 	redislockAt1ms           = "redislock at 1 ms"
 	rueidislockDefault       = "rueidislock"
 	rueidislockOfOneMajority = "rueidislock, majority 1"
-)
 
-func openLocker(kind, addr string) (*locker, error) {
-	open, known := lockers[kind]
-	if !known {
-		return nil, fmt.Errorf("nobody locks by %q", kind)
-	}
-	return open(addr)
-}
+	ourRedlock         = "Lockstep on Redlock"
+	redsyncOf5GoRedis  = "redsync, go-redis, 5 nodes"
+	redsyncOf5FailFast = "redsync, go-redis, fail fast, 5 nodes"
+	redsyncOf5Rueidis  = "redsync, rueidis, 5 nodes"
+)
 
 // scripts and what every client sends by itself.
 func sends(more ...string) []string {
 	return append([]string{"evalsha", "eval", "ping", "hello", "client|tracking", "subscribe", "unsubscribe"}, more...)
 }
 
-func redisEngine(addr string) (engine.Engine, error) {
-	if host, ok := strings.CutPrefix(addr, etcdScheme); ok { // the same rows (etcd.go)
-		return etcdEngine(host)
-	}
-	if hosts, ok := strings.CutPrefix(addr, zkScheme); ok { // the same rows (zk.go)
-		return zkEngine(hosts)
-	}
-	return redisengine.Driver.Open(context.Background(), engine.Target{Scheme: "redis", Hosts: []string{addr}})
-}
-
-// renewed is how often clients of this process have renewed.
-var renewed atomic.Int64
-
-func redisClient(addr string) (*client, error) {
-	e, err := redisEngine(addr)
-	if err != nil {
-		return nil, err
-	}
-	return newClient(e, countRenewals())
-}
-
-func openLockstep(addr string) (*locker, error) {
-	c, err := redisClient(addr)
-	if err != nil {
-		return nil, err
-	}
-	return lockerOf(c), nil
-}
-
-func lockerOf(c *client) *locker {
-	ctx := context.Background()
-	return &locker{
-		lock: func(name string) (func() error, error) {
-			lease, err := c.Mutex(name).Lock(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return func() error { return lease.Release(ctx) }, nil
-		},
-		close: c.close, requests: sends(),
-	}
-}
-
 func newRueidis(addr string) (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}})
 }
+
+func newGoRedis(addr string) *redis.Client { return redis.NewClient(&redis.Options{Addr: addr}) }
 
 var errNotOurs = errors.New("the key is not ours")
 
@@ -148,8 +58,8 @@ const compareAndDelete = `if redis.call("GET",KEYS[1]) == ARGV[1] then return re
 
 // openRawRueidis is a lock by hand: no token, nobody waits for it, nobody renews
 // it.
-func openRawRueidis(addr string) (*locker, error) {
-	c, err := newRueidis(addr)
+func openRawRueidis(url string) (*locker, error) {
+	c, err := newRueidis(hostsOf(url)[0])
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +83,8 @@ func openRawRueidis(addr string) (*locker, error) {
 	}, nil
 }
 
-func openRawGoRedis(addr string) (*locker, error) {
-	c := redis.NewClient(&redis.Options{Addr: addr})
+func openRawGoRedis(url string) (*locker, error) {
+	c := newGoRedis(hostsOf(url)[0])
 	ctx := context.Background()
 	script := redis.NewScript(compareAndDelete)
 	return &locker{
@@ -195,22 +105,41 @@ func openRawGoRedis(addr string) (*locker, error) {
 	}, nil
 }
 
-func openRedsyncGoRedis(addr string) (*locker, error) {
-	c := redis.NewClient(&redis.Options{Addr: addr})
-	return newRedsync([]redsyncpool.Pool{redsyncgoredis.NewPool(c)}, c.Close), nil
+// openRedsyncGoRedis locks on all servers of the URL, whether one or five.
+func openRedsyncGoRedis(url string, opts ...redsync.Option) (*locker, error) {
+	var pools []redsyncpool.Pool
+	var ends []func() error
+	for _, addr := range hostsOf(url) {
+		c := newGoRedis(addr)
+		ends = append(ends, c.Close)
+		pools = append(pools, redsyncgoredis.NewPool(c))
+	}
+	return newRedsync(pools, ends, opts...), nil
 }
 
-func openRedsyncRueidis(addr string, opts ...redsync.Option) (*locker, error) {
-	c, err := newRueidis(addr)
-	if err != nil {
-		return nil, err
+func openRedsyncRueidis(url string, opts ...redsync.Option) (*locker, error) {
+	var pools []redsyncpool.Pool
+	var ends []func() error
+	for _, addr := range hostsOf(url) {
+		c, err := newRueidis(addr)
+		if err != nil {
+			return nil, errors.Join(err, endAll(ends))
+		}
+		ends = append(ends, func() error { c.Close(); return nil })
+		pools = append(pools, redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c)))
 	}
-	pools := []redsyncpool.Pool{redsyncrueidis.NewPool(rueidiscompat.NewAdapter(c))}
-	return newRedsync(pools, func() error { c.Close(); return nil }, opts...), nil
+	return newRedsync(pools, ends, opts...), nil
+}
+
+func endAll(ends []func() error) (err error) {
+	for _, end := range ends {
+		err = errors.Join(err, end())
+	}
+	return err
 }
 
 // newRedsync has so many tries that waiting never ends in an error.
-func newRedsync(pools []redsyncpool.Pool, end func() error, opts ...redsync.Option) *locker {
+func newRedsync(pools []redsyncpool.Pool, ends []func() error, opts ...redsync.Option) *locker {
 	r := redsync.New(pools...)
 	opts = append(opts, redsync.WithExpiry(redisTTL), redsync.WithTries(1<<20))
 	return &locker{
@@ -224,13 +153,13 @@ func newRedsync(pools []redsyncpool.Pool, end func() error, opts ...redsync.Opti
 				return err
 			}, nil
 		},
-		close: end, requests: sends("set"), expires: true,
+		close: func() error { return endAll(ends) }, requests: sends("set"), expires: true,
 	}
 }
 
 // openRedislock asks again where redislock gave up: it does after the TTL.
-func openRedislock(addr string, retry redislock.RetryStrategy) (*locker, error) {
-	c := redis.NewClient(&redis.Options{Addr: addr})
+func openRedislock(url string, retry redislock.RetryStrategy) (*locker, error) {
+	c := newGoRedis(hostsOf(url)[0])
 	l := redislock.New(c)
 	ctx := context.Background()
 	options := &redislock.Options{RetryStrategy: retry}
@@ -250,9 +179,9 @@ func openRedislock(addr string, retry redislock.RetryStrategy) (*locker, error) 
 	}, nil
 }
 
-func openRueidislock(addr string, majority int32) (*locker, error) {
+func openRueidislock(url string, majority int32) (*locker, error) {
 	l, err := rueidislock.NewLocker(rueidislock.LockerOption{
-		ClientOption: rueidis.ClientOption{InitAddress: []string{addr}}, KeyMajority: majority, KeyValidity: redisTTL,
+		ClientOption: rueidis.ClientOption{InitAddress: hostsOf(url)}, KeyMajority: majority, KeyValidity: redisTTL,
 	})
 	if err != nil {
 		return nil, err

@@ -3,108 +3,82 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os/exec"
-	"strconv"
 
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
-// redisServer is a real server without persistence, on a free port, for one row.
-// Where processes are pinned it has the first core for itself, and its clients
-// the others: a client that shares a core with its server saves wake-ups that no
-// user saves.
+// redisServer is without persistence.
 type redisServer struct {
 	*redistest.Server
-
-	tb *serverTB
+	hosting
 }
 
-const redisCore = 0
-
-func startRedis() (s *redisServer, err error) {
-	s = &redisServer{tb: &serverTB{}}
-	defer func() {
-		if f, failed := recover().(serverFailed); failed {
-			err = errors.Join(f.err, s.stop())
-		}
-	}()
-	s.Server = redistest.Start(s.tb)
-	return s, s.pin()
+func startRedis() (*redisServer, error) {
+	s := &redisServer{}
+	return s, s.host(func() int {
+		s.Server = redistest.Start(s)
+		return s.Pid()
+	})
 }
 
-func (s *redisServer) pin() error {
-	if onCore(redisCore) == nil {
-		return nil
-	}
-	out, err := exec.Command("taskset", "-a", "-c", "-p", strconv.Itoa(redisCore), strconv.Itoa(s.Pid())).CombinedOutput()
-	if err != nil {
-		return errors.Join(fmt.Errorf("taskset: %w: %s", err, out), s.stop())
-	}
-	return nil
-}
-
-// clientCore is a command that runs one client beside the server.
-func clientCore() []string {
-	if cores() < 2 {
-		return nil
-	}
-	return onCore(1)
-}
-
-func (s *redisServer) stop() error { return s.tb.end() }
-
-// requests is how many requests clients have sent that use these commands by
-// themselves, and not only inside of scripts.
-func (s *redisServer) requests(commands ...string) (n int64, err error) {
+// received is what clients have sent that use these commands by themselves, and not
+// only inside of scripts.
+func (s *redisServer) received(sent []string) (t tally, err error) {
 	all, err := s.Calls()
-	for _, c := range commands {
-		n += all[c]
+	for _, n := range all {
+		t.commands += n
 	}
-	return n, err
-}
-
-// serverTB is what redistest wants of a test.
-type serverTB struct {
-	cleanups []func()
-	errs     []error
-}
-
-// serverFailed is panicked with, as a test would end here.
-type serverFailed struct{ err error }
-
-func (*serverTB) Helper()             {}
-func (*serverTB) Logf(string, ...any) {}
-func (t *serverTB) Cleanup(f func())  { t.cleanups = append(t.cleanups, f) }
-func (t *serverTB) Errorf(format string, args ...any) {
-	t.errs = append(t.errs, fmt.Errorf(format, args...))
-}
-func (t *serverTB) Fatalf(format string, args ...any) {
-	panic(serverFailed{fmt.Errorf(format, args...)})
-}
-
-func (t *serverTB) end() error {
-	for len(t.cleanups) > 0 {
-		last := len(t.cleanups) - 1
-		f := t.cleanups[last]
-		t.cleanups = t.cleanups[:last]
-		f()
+	for _, name := range sent {
+		t.requests += all[name]
 	}
-	return errors.Join(t.errs...)
+	t.pings = all["ping"]
+	return t, err
 }
 
-// onRedis is a row that needs a server, and gets one for itself.
-type onRedis struct {
-	what string
-	row  func(s *redisServer) row
+// waits is when somebody has sent something but a PING.
+func (s *redisServer) waits(holder *locker) (func() (bool, error), error) { return s.queue(holder, 1) }
+
+func (s *redisServer) queue(holder *locker, n int) (func() (bool, error), error) {
+	before, err := s.received(holder.requests)
+	return func() (bool, error) {
+		now, err := s.received(holder.requests)
+		return now.minus(before).asked() >= int64(n), err
+	}, err
 }
 
-func (r onRedis) name() string { return r.what }
-
-func (r onRedis) measure(b *bench) (lines []line, err error) {
-	s, err := startRedis()
+// watches are the subscriptions for maps.
+func (s *redisServer) watches() (float64, error) {
+	answer, err := s.Do("PUBSUB", "CHANNELS", "lockstep:map:*")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	return r.row(s).measure(b)
+	n := int64(0)
+	channels, _ := answer.([]any)
+	for _, c := range channels {
+		answer, err := s.Do("PUBSUB", "NUMSUB", fmt.Sprint(c))
+		if err != nil {
+			return 0, err
+		}
+		pair, _ := answer.([]any)
+		if len(pair) != 2 {
+			return 0, fmt.Errorf("PUBSUB NUMSUB answers %v", answer)
+		}
+		here, _ := pair[1].(int64)
+		n += here
+	}
+	if n == 0 {
+		return 0, errors.New("the server knows of no watch: its channel has another name")
+	}
+	return float64(n), nil
+}
+
+func (s *redisServer) keep(name string) error {
+	_, err := s.Do("PERSIST", name)
+	return err
+}
+
+// clear: a peer that hangs leaves its lock, and an engine without the core its names.
+func (s *redisServer) clear() error {
+	_, err := s.Do("FLUSHALL")
+	return err
 }

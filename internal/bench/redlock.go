@@ -11,9 +11,14 @@ import (
 // redlockTable is five Redis that know nothing of each other. Its peer is redsync,
 // whose layout it has; none of redsync's locks has a token.
 func redlockTable() table {
+	libraries := []rival{competitor(redsyncOf5GoRedis), competitor(redsyncOf5FailFast), competitor(redsyncOf5Rueidis)}
 	return table{"redlock", []row{
-		onNodes{redlockUncontended, redlockUncontendedRow},
-		onNodes{redlockNames, redlockNamesRow},
+		onServer[*redisNodes]{redlockUncontended, startNodes, func(at *redisNodes) row {
+			return cyclesRow(redlockUncontended, at, lockCycles, match{ours: ourRedlock, best: target{atMost: 1}, peers: libraries})
+		}},
+		onServer[*redisNodes]{redlockNames, startNodes, func(at *redisNodes) row {
+			return namesRow(redlockNames, at, 16, lockSpan, match{ours: ourRedlock, best: target{atLeast: 1.1}, peers: libraries})
+		}},
 		stoppedRow{},
 	}}
 }
@@ -23,41 +28,6 @@ const (
 	redlockNames       = "16 goroutines on 16 names, 5 nodes, lock + unlock"
 	redlockStopped     = "hand-off between 2 processes, 2 of 5 nodes stopped"
 )
-
-func redlockUncontendedRow(n *redisNodes) row {
-	by := func(kind string) contender {
-		return contender{kind, func(b *bench) (sampler, error) {
-			p, err := startOn(clientCore(), "redis-lock", job{URL: n.addrs(), Kind: kind, N: b.count(redisCycles)})
-			return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
-		}}
-	}
-	return contest{
-		what: redlockUncontended, unit: microseconds, ours: by(ourRedlock), best: target{atMost: 1},
-		peers: []rival{
-			competitor(by(redsyncOf5GoRedis)),
-			competitor(by(redsyncOf5FailFast)),
-			competitor(by(redsyncOf5Rueidis)),
-		},
-	}
-}
-
-func redlockNamesRow(n *redisNodes) row {
-	by := func(kind string) contender {
-		return contender{kind, func(b *bench) (sampler, error) {
-			p, err := start("redis-lock", job{URL: n.addrs(), Kind: kind, N: 16})
-			span := b.while(redisSpan)
-			return lockProcess{p, func() order { return order{Do: "many", At: monotonic() + int64(span)} }}, err
-		}}
-	}
-	return contest{
-		what: redlockNames, unit: perSecond, ours: by(ourRedlock), best: target{atLeast: 1.1},
-		peers: []rival{
-			competitor(by(redsyncOf5GoRedis)),
-			competitor(by(redsyncOf5FailFast)),
-			competitor(by(redsyncOf5Rueidis)),
-		},
-	}
-}
 
 // stoppedRow compares Lockstep with itself: two of its nodes are stopped in their
 // tracks, or none is.
@@ -92,45 +62,13 @@ func (r stoppedRow) measure(b *bench) (lines []line, err error) {
 // redlockRelay is hand-offs of Lockstep; befall happens once both sides are there.
 func redlockRelay(n *redisNodes, name string, befall func()) contender {
 	return contender{name, func(b *bench) (sampler, error) {
-		l, err := openLocker(ourRedlock, n.addrs())
-		if err != nil {
-			return nil, err
+		r, err := lockRelay(b, n, rival{kind: ourRedlock})
+		if err == nil {
+			befall()
 		}
-		other, err := start("redis-waiter", job{URL: n.addrs(), Kind: ourRedlock})
-		if err != nil {
-			return nil, errors.Join(err, l.close())
-		}
-		befall()
-		return &relay{b.count(handOffs), &redlockGiver{locker: l, nodes: n}, other}, nil
+		return r, err
 	}}
 }
-
-// redlockGiver sees at the last three nodes whether the other side waits.
-type redlockGiver struct {
-	*locker
-
-	nodes  *redisNodes
-	unlock func() error
-}
-
-func (g *redlockGiver) take() (err error) {
-	g.unlock, err = g.lock(lockName)
-	return err
-}
-
-func (g *redlockGiver) waited() (bool, error) {
-	for _, s := range g.nodes.all[2:] {
-		waiting, err := s.Do("EXISTS", "{"+lockName+"}:lockstep:redlock:wait")
-		if err != nil || waiting != int64(1) {
-			return false, err
-		}
-	}
-	anyPhase()
-	return true, nil
-}
-
-func (g *redlockGiver) give() error  { return g.unlock() }
-func (g *redlockGiver) close() error { return g.locker.close() }
 
 // redisNodes are five servers, for one row.
 type redisNodes struct {
@@ -187,28 +125,23 @@ func (n *redisNodes) stop() (err error) {
 	return err
 }
 
-// addrs are the nodes as contenders read them: the longest TTL, then the addresses.
-func (n *redisNodes) addrs() string {
-	all := []string{n.maxTTL.String()}
+func (n *redisNodes) URL() string {
+	var hosts []string
 	for _, s := range n.all {
-		all = append(all, s.Addr)
+		hosts = append(hosts, s.Addr)
 	}
-	return strings.Join(all, ",")
+	return "redlock://" + strings.Join(hosts, ",") + "?max-ttl=" + n.maxTTL.String()
 }
 
-// onNodes is a row that needs five servers, and gets them for itself.
-type onNodes struct {
-	what string
-	row  func(n *redisNodes) row
-}
-
-func (r onNodes) name() string { return r.what }
-
-func (r onNodes) measure(b *bench) (lines []line, err error) {
-	n, err := startNodes(b)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, n.stop()) }()
-	return r.row(n).measure(b)
+// waits is when the last three nodes have somebody in line.
+func (n *redisNodes) waits(*locker) (func() (bool, error), error) {
+	return func() (bool, error) {
+		for _, s := range n.all[2:] {
+			waiting, err := s.Do("EXISTS", "{"+lockName+"}:lockstep:redlock:wait")
+			if err != nil || waiting != int64(1) {
+				return false, err
+			}
+		}
+		return true, nil
+	}, nil
 }

@@ -8,11 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/engine/etcdengine"
-	"github.com/lockstep-go/lockstep/engine/redisengine"
 )
 
 // watchersTable is from a put to the last of many watchers in one process: ours, who
@@ -22,13 +19,13 @@ func watchersTable() table {
 	for _, n := range []int{1, 10, 100, 1000, 10_000} {
 		rows = append(rows, comparison{
 			what: fmt.Sprintf("etcd: put → the last of %d watchers", n), unit: microseconds,
-			ours: watches("Lockstep", n, etcdOurs), peer: watches("a watch each", n, etcdRaw),
+			ours: watches("Lockstep", n, oursOn(startEtcd)), peer: watches("a watch each", n, etcdRaw),
 		})
 	}
 	for _, n := range []int{1, 10, 100, 1000} { // each is a connection
 		rows = append(rows, comparison{
 			what: fmt.Sprintf("redis: put → the last of %d watchers", n), unit: microseconds,
-			ours: watches("Lockstep", n, redisOurs), peer: watches("a subscription each", n, redisRaw),
+			ours: watches("Lockstep", n, oursOn(startRedis)), peer: watches("a subscription each", n, redisRaw),
 		})
 	}
 	return table{"watchers", rows}
@@ -75,16 +72,19 @@ func oursOver(c *lockstep.Client, stop func() error) watched {
 	}
 }
 
-func etcdOurs() (watched, error) {
-	s, err := startEtcd()
-	if err != nil {
-		return watched{}, err
+// oursOn is our watches on a server of their own.
+func oursOn[S server](start func() (S, error)) func() (watched, error) {
+	return func() (watched, error) {
+		s, err := start()
+		if err != nil {
+			return watched{}, err
+		}
+		c, err := openURL(s.URL())(context.Background())
+		if err != nil {
+			return watched{}, errors.Join(err, s.stop())
+		}
+		return oursOver(c, s.stop), nil
 	}
-	c, err := lockstep.Open(context.Background(), s.url, etcdengine.Driver, lockstep.WithLogger(nil))
-	if err != nil {
-		return watched{}, errors.Join(err, s.tb.end())
-	}
-	return oursOver(c, s.tb.end), nil
 }
 
 func etcdRaw() (watched, error) {
@@ -92,9 +92,9 @@ func etcdRaw() (watched, error) {
 	if err != nil {
 		return watched{}, err
 	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Addr}, Logger: zap.NewNop()})
+	c, err := dialEtcd(s.URL())
 	if err != nil {
-		return watched{}, errors.Join(err, s.tb.end())
+		return watched{}, errors.Join(err, s.stop())
 	}
 	return watched{
 		put: func(ctx context.Context, value []byte) error {
@@ -110,20 +110,8 @@ func etcdRaw() (watched, error) {
 				}
 			}
 		},
-		stop: func() error { return errors.Join(c.Close(), s.tb.end()) },
+		stop: func() error { return errors.Join(c.Close(), s.stop()) },
 	}, nil
-}
-
-func redisOurs() (watched, error) {
-	s, err := startRedis()
-	if err != nil {
-		return watched{}, err
-	}
-	c, err := lockstep.Open(context.Background(), "redis://"+s.Addr, redisengine.Driver, lockstep.WithLogger(nil))
-	if err != nil {
-		return watched{}, errors.Join(err, s.stop())
-	}
-	return oursOver(c, s.stop), nil
 }
 
 // redisRaw publishes: it keeps nothing.
@@ -132,7 +120,7 @@ func redisRaw() (watched, error) {
 	if err != nil {
 		return watched{}, err
 	}
-	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	c := newGoRedis(s.Addr)
 	return watched{
 		put: func(ctx context.Context, value []byte) error { return c.Publish(ctx, watchedKey, value).Err() },
 		watch: func(ctx context.Context) iter.Seq[bool] {

@@ -55,16 +55,13 @@ func roles() map[string]role {
 		"hold":   newHoldRole,
 		"crowd":  newCrowdRole,
 
-		"redis-lock":     newLockRole,
-		"redis-waiter":   newRedisWaiter,
-		"redis-turns":    newRedisTurnsRole,
-		"redis-crowd":    newRedisCrowdRole,
-		"redis-hold":     newRedisHoldRole,
-		"redis-watcher":  newWatcher,
-		"redis-watchers": newWatchersRole,
-
-		"etcd-watcher": newEtcdWatcher,
-		"zk-watcher":   newRawWatcher, // the others are as on Redis
+		"service-lock":     newLockRole,
+		"service-waiter":   newServiceWaiter,
+		"service-watcher":  newServiceWatcher,
+		"service-turns":    newServiceTurns,
+		"service-crowd":    newServiceCrowd,
+		"service-hold":     newServiceHold,
+		"service-watchers": newWatchersRole,
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 // Locks that nobody contends for. Each contender is a process of its own, so that
 // it can be pinned, and the garbage of one is not the other's.
 
+// A sample of a service that syncs its log takes longer.
 const (
-	redisCycles = 1500 // locks and unlocks a sample
-	redisNames  = 64   // as many goroutines, each with its own
-	redisSpan   = 300 * time.Millisecond
+	lockCycles   = 1500
+	lockSpan     = 300 * time.Millisecond
+	syncedCycles = lockCycles / 3
+	syncedSpan   = 2 * lockSpan
 )
 
 // lockProcess is a sampler: a process that locks when it is told to.
@@ -29,21 +31,20 @@ func (p lockProcess) sample() (float64, error) {
 	return r.Value, err
 }
 
-// cyclesBy is a lock and its unlock at a time: p50 in µs. Its process has one core
+// cyclesRow is a lock and its unlock at a time: p50 in µs. Its process has one core
 // and the server another.
-func cyclesBy(s *redisServer, kind string) contender {
-	return contender{kind, func(b *bench) (sampler, error) {
-		p, err := startOn(clientCore(), "redis-lock", job{URL: s.Addr, Kind: kind, N: b.count(redisCycles)})
+func cyclesRow(what string, at server, cycles int, m match) row {
+	return contest{what, microseconds, m, func(b *bench, r rival) (sampler, error) {
+		p, err := startOn(clientCore(), "service-lock", job{URL: at.URL(), Kind: r.kind, N: b.count(cycles)})
 		return lockProcess{p, func() order { return order{Do: "cycles"} }}, err
 	}}
 }
 
-// manyBy is goroutines that lock and unlock, each a name of its own: a rate.
-func manyBy(s *redisServer, kind string) contender {
-	return contender{kind, func(b *bench) (sampler, error) {
-		p, err := start("redis-lock", job{URL: s.Addr, Kind: kind})
-		span := b.while(redisSpan)
-		return lockProcess{p, func() order { return order{Do: "many", At: monotonic() + int64(span)} }}, err
+// namesRow is goroutines that lock and unlock, each a name of its own: a rate.
+func namesRow(what string, at server, names int, span time.Duration, m match) row {
+	return contest{what, perSecond, m, func(b *bench, r rival) (sampler, error) {
+		p, err := start("service-lock", job{URL: at.URL(), Kind: r.kind, N: names})
+		return lockProcess{p, func() order { return order{Do: "many", At: monotonic() + int64(b.while(span))} }}, err
 	}}
 }
 
@@ -52,7 +53,7 @@ func manyBy(s *redisServer, kind string) contender {
 type lockRole struct {
 	*locker
 
-	n int
+	n int // cycles of a sample, or names
 }
 
 func newLockRole(j job) (worker, error) {
@@ -83,13 +84,9 @@ func (r lockRole) obey(o order) (report, error) {
 func (r lockRole) many(until int64) (rate float64, err error) {
 	var cycles atomic.Int64
 	var all sync.WaitGroup
-	names := redisNames
-	if r.n > 0 {
-		names = r.n
-	}
-	failed := make(chan error, names)
+	failed := make(chan error, r.n)
 	began := monotonic()
-	for i := range names {
+	for i := range r.n {
 		name := lockName + "/" + strconv.Itoa(i)
 		all.Go(func() {
 			for monotonic() < until {

@@ -9,23 +9,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 )
 
 // Many leases as in file_hold.go. What is asked of the engine is counted by its
 // server.
 
-type redisHoldRow struct {
-	server *redisServer
-	what   string
+// heldOf is what is said of them beside memory and goroutines.
+type heldOf struct {
+	whole    bool   // the engine's memory is told as well
+	requests string // how they are called
+	target   target // of their rate
+	renewals string
 }
 
-func (h redisHoldRow) name() string { return h.what }
+type serviceHoldRow struct {
+	server countingServer
+	heldOf
+}
 
-func (h redisHoldRow) measure(b *bench) ([]line, error) {
+func (serviceHoldRow) name() string { return held10000 }
+
+func (h serviceHoldRow) measure(b *bench) ([]line, error) {
 	n, idle := b.count(heldLeases), b.while(holdFor)
-	var above, goroutines, asked, renewals []float64
+	var above, whole, goroutines, asked, renewals []float64
 	for range b.count(holdTrials) {
 		with, requests, renewed, err := h.hold("lockstep", n, idle)
 		if err != nil {
@@ -35,33 +42,32 @@ func (h redisHoldRow) measure(b *bench) ([]line, error) {
 		if err != nil {
 			return nil, err
 		}
-		above = append(above, with.Bytes-without.Bytes)
+		above, whole = append(above, with.Bytes-without.Bytes), append(whole, with.Bytes)
 		goroutines = append(goroutines, float64(with.Goroutines))
 		asked = append(asked, float64(requests)/idle.Seconds())
 		renewals = append(renewals, float64(renewed)/idle.Seconds())
 		b.raw("%s\tLockstep %.0f B, the engine alone %.0f B a lease; %d goroutines; in %v %d requests, %d renewals",
-			h.what, with.Bytes, without.Bytes, with.Goroutines, idle, requests, renewed)
+			held10000, with.Bytes, without.Bytes, with.Goroutines, idle, requests, renewed)
 	}
-	what := h.what + ": "
-	return []line{
-		figure(what+"heap + stack a lease, above the engine's", above, bytesEach, target{atMost: 1024, unit: " B"}),
+	what := held10000 + ": "
+	lines := []line{figure(what+"heap + stack a lease, above the engine's", above, bytesEach, target{atMost: 1024, unit: " B"})}
+	if h.whole {
+		lines = append(lines, figure(what+"heap + stack a lease, the engine's among it", whole, bytesEach, target{}))
+	}
+	return append(lines,
 		figure(what+"goroutines for all of them", goroutines, plain, target{zero: true}),
-		figure(what+"requests while only holding, PINGs among them", asked, perSecond, target{atMost: 50, unit: "/s"}),
-		figure(what+"renewals (of all leases, in batches of requests)", renewals, perSecond, target{}),
-	}, nil
+		figure(what+h.requests, asked, perSecond, h.target),
+		figure(what+h.renewals, renewals, perSecond, target{}),
+	), nil
 }
 
 // hold has a process hold so many, and says what was asked while it did nothing else.
-func (h redisHoldRow) hold(kind string, n int, idle time.Duration) (held heldReport, requests, renewals int64, err error) {
-	p, err := start("redis-hold", job{URL: h.server.Addr, Kind: kind, N: n})
+func (h serviceHoldRow) hold(kind string, n int, idle time.Duration) (held heldReport, requests, renewals int64, err error) {
+	p, err := start("service-hold", job{URL: h.server.URL(), Kind: kind, N: n})
 	if err != nil {
 		return held, 0, 0, err
 	}
-	defer func() { // the engine alone leaves its names taken
-		closed := p.close()
-		_, flushed := h.server.Do("FLUSHALL")
-		err = errors.Join(err, closed, flushed)
-	}()
+	defer func() { err = errors.Join(err, p.close(), h.server.clear()) }()
 	if _, err := p.ask(order{Do: "take"}); err != nil {
 		return held, 0, 0, err
 	}
@@ -70,8 +76,8 @@ func (h redisHoldRow) hold(kind string, n int, idle time.Duration) (held heldRep
 		if err != nil {
 			return 0, 0, err
 		}
-		asked, err = h.server.requests(sends()...)
-		return asked, r.Seen.Renewals, err
+		t, err := h.server.received(sends())
+		return t.requests, r.Seen.Renewals, err
 	}
 	asked, renewed, err := count()
 	if err != nil {
@@ -86,15 +92,15 @@ func (h redisHoldRow) hold(kind string, n int, idle time.Duration) (held heldRep
 	return r.Held, askedLater - asked, renewedLater - renewed, err
 }
 
-// redisHoldRole takes as file_hold.go's does, from another engine.
-type redisHoldRole struct{ *holdRole }
+// serviceHoldRole takes as file_hold.go's does, from another engine.
+type serviceHoldRole struct{ *holdRole }
 
-func newRedisHoldRole(j job) (worker, error) {
-	e, err := redisEngine(j.URL)
+func newServiceHold(j job) (worker, error) {
+	e, err := serviceEngine(j.URL)
 	if err != nil {
 		return nil, err
 	}
-	h := redisHoldRole{&holdRole{job: j}}
+	h := serviceHoldRole{&holdRole{job: j}}
 	switch j.Kind {
 	case "lockstep":
 		h.client, err = newClient(e, countRenewals())
@@ -108,7 +114,7 @@ func newRedisHoldRole(j job) (worker, error) {
 	return h, err
 }
 
-func (h redisHoldRole) obey(o order) (report, error) {
+func (h serviceHoldRole) obey(o order) (report, error) {
 	switch o.Do {
 	case "count":
 		return report{Seen: counts{Renewals: renewed.Load()}}, nil
@@ -118,7 +124,7 @@ func (h redisHoldRole) obey(o order) (report, error) {
 	return h.holdRole.obey(o)
 }
 
-func (h redisHoldRole) weigh() (report, error) {
+func (h serviceHoldRole) weigh() (report, error) {
 	if h.bare != nil {
 		if err := h.renewAll(); err != nil {
 			return report{}, err
@@ -132,7 +138,7 @@ func (h redisHoldRole) weigh() (report, error) {
 	return report{Held: r}, nil
 }
 
-// longIDs makes ids as long as the core's: this engine takes no others.
+// longIDs makes ids as long as the core's: services take no others.
 type longIDs struct {
 	engine.Session
 
@@ -166,17 +172,12 @@ func longClaims(n int) []*engine.Claim {
 	return claims
 }
 
-// renewAll is the core's part, as in file_hold.go; this engine finds a claim by
+// renewAll is the core's part, as in file_hold.go; a service finds a claim by
 // its name.
-func (h redisHoldRole) renewAll() error {
+func (h serviceHoldRole) renewAll() error {
 	r, err := h.bare.session.Renew(context.Background(), longClaims(h.job.N))
 	if err == nil && len(r.Lost)+len(r.Unsure) > 0 {
 		err = fmt.Errorf("%d leases of the engine's are lost, %d unsure", len(r.Lost), len(r.Unsure))
 	}
 	return err
-}
-
-// countRenewals has renewed count those of a client.
-func countRenewals() lockstep.Option {
-	return lockstep.WithObserver(lockstep.Observer{Renewed: func(int, time.Duration) { renewed.Add(1) }})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,34 +18,19 @@ const (
 	localWatchers = 1000
 )
 
-func watchRelay(s *redisServer) contender {
-	return contender{ourLocker, func(b *bench) (sampler, error) {
-		g, err := newPutter(s.Addr)
-		if err != nil {
-			return nil, err
-		}
-		other, err := start("redis-watcher", job{URL: s.Addr})
-		if err != nil {
-			return nil, errors.Join(err, g.close())
-		}
-		return &relay{b.count(handOffs), g, other}, nil
-	}}
-}
-
 // putter puts what differs from what was there.
 type putter struct {
+	always
 	*client
 
 	puts int
 }
 
-func newPutter(addr string) (*putter, error) {
-	c, err := redisClient(addr)
+func newPutter(url string) (*putter, error) {
+	c, err := serviceClient(url)
 	return &putter{client: c}, err
 }
 
-func (*putter) take() error           { return nil }
-func (*putter) waited() (bool, error) { anyPhase(); return true, nil }
 func (p *putter) give() error {
 	p.puts++
 	_, err := p.Map(watchedMap).Put(context.Background(), "key", strconv.AppendInt(nil, int64(p.puts), 10))
@@ -54,8 +38,8 @@ func (p *putter) give() error {
 }
 
 // newWatcher watches alone.
-func newWatcher(j job) (worker, error) {
-	w, err := watchBy(j.URL, 1)
+func newWatcher(url string) (worker, error) {
+	w, err := watchBy(url, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -67,50 +51,53 @@ func newWatcher(j job) (worker, error) {
 
 // The many.
 
-type manyWatchersRow struct {
-	server *redisServer
-	what   string
+// watchesOf is what they cost the server.
+type watchesOf struct {
+	what   string // how it is called
+	target target
 }
 
-func (m manyWatchersRow) name() string { return m.what }
+type manyWatchersRow struct {
+	server countingServer
+	watchesOf
+}
+
+func (manyWatchersRow) name() string { return watchers1000 }
 
 func (m manyWatchersRow) measure(b *bench) (lines []line, err error) {
-	g, err := newPutter(m.server.Addr)
+	g, err := newPutter(m.server.URL())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
-	p, err := start("redis-watchers", job{URL: m.server.Addr, N: b.count(localWatchers)})
+	p, err := start("service-watchers", job{URL: m.server.URL(), N: b.count(localWatchers)})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	first, spread, err := m.puts(b, g, p)
+	first, spread, err := putsSeen(b, g, p)
 	if err != nil {
 		return nil, err
 	}
-	subscriptions, err := m.subscriptions()
+	watches, err := m.server.watches()
 	if err != nil {
 		return nil, err
 	}
-	what := m.what + ": "
+	what := watchers1000 + ": "
 	s := over(spread)
-	b.raw("%s\tput → the first's event, to the last's after it: %s", m.what, s)
+	b.raw("%s\tput → the first's event, to the last's after it: %s", watchers1000, s)
 	return []line{
 		{what: what + "put → event of the first", ours: microseconds.format(median(first))},
 		{
 			what: what + "the last's after the first's", ours: microseconds.format(s.median),
 			target: target{atMost: 2000, unit: " µs"}, got: s.median,
 		},
-		{
-			what: what + "subscriptions at the server", ours: plain.format(float64(subscriptions)),
-			target: target{atMost: 1}, got: float64(subscriptions),
-		},
+		{what: what + m.what, ours: plain.format(watches), target: m.target, got: watches},
 	}, nil
 }
 
-// puts are as many as the pairs of a comparison have: each is one to all watchers.
-func (m manyWatchersRow) puts(b *bench, g *putter, p *process) (first, spread []float64, err error) {
+// putsSeen are as many as the pairs of a comparison have: each is one to all watchers.
+func putsSeen(b *bench, g *putter, p *process) (first, spread []float64, err error) {
 	for i := range b.count(handOffs)*b.pairs + 1 {
 		if err := p.order(order{Do: "next"}); err != nil {
 			return nil, nil, err
@@ -131,31 +118,6 @@ func (m manyWatchersRow) puts(b *bench, g *putter, p *process) (first, spread []
 		spread = append(spread, r.Value)
 	}
 	return first, spread, nil
-}
-
-// subscriptions is how many there are for maps.
-func (m manyWatchersRow) subscriptions() (n int64, err error) {
-	answer, err := m.server.Do("PUBSUB", "CHANNELS", "lockstep:map:*")
-	if err != nil {
-		return 0, err
-	}
-	channels, _ := answer.([]any)
-	for _, c := range channels {
-		answer, err := m.server.Do("PUBSUB", "NUMSUB", fmt.Sprint(c))
-		if err != nil {
-			return 0, err
-		}
-		pair, _ := answer.([]any)
-		if len(pair) != 2 {
-			return 0, fmt.Errorf("PUBSUB NUMSUB answers %v", answer)
-		}
-		here, _ := pair[1].(int64)
-		n += here
-	}
-	if n == 0 {
-		return 0, errors.New("the server knows of no watch: its channel has another name")
-	}
-	return n, nil
 }
 
 // watchersRole reports when the first one saw it, and how much later the last.
@@ -192,8 +154,8 @@ type watchers struct {
 }
 
 // watchBy returns when all have seen the map as it is.
-func watchBy(addr string, n int) (*watchers, error) {
-	c, err := redisClient(addr)
+func watchBy(url string, n int) (*watchers, error) {
+	c, err := serviceClient(url)
 	if err != nil {
 		return nil, err
 	}
