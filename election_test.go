@@ -177,6 +177,29 @@ func TestADeadWatchOfALineIsNoticed(t *testing.T) {
 	})
 }
 
+// A connection can also die before the first line came through it.
+func TestAWatchOfALineThatDiesBeforeItsFirstLineIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newService(t).rigged()
+		var dead sync.Once
+		r.lines = func(ctx context.Context, next linesFunc) iter.Seq2[engine.Line, error] {
+			dead.Do(func() {
+				next = func(ctx context.Context) iter.Seq2[engine.Line, error] {
+					return func(yield func(engine.Line, error) bool) {
+						<-ctx.Done()
+						yield(engine.Line{}, ctx.Err())
+					}
+				}
+			})
+			return next(ctx)
+		}
+		a := observe(t, c.Election("e"))
+		a.want()
+		time.Sleep(engine.Stale + time.Second)
+		a.want("") // nobody leads, and that is news
+	})
+}
+
 func TestAnObserverEndsWithAnErrorOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)

@@ -116,8 +116,8 @@ func (w *lineWatch) silence() time.Duration {
 }
 
 // look ends when the line is not what a watch that said nothing for engine.Stale
-// has shown last. An engine that cannot be asked is asked again: when it can, the
-// watch may have died without a word.
+// has shown last, or it has shown none at all. An engine that cannot be asked is
+// asked again: when it can, the watch may have died without a word.
 func (w *lineWatch) look(ctx context.Context) error {
 	for {
 		for left := engine.Stale - w.silence(); left > 0; left = engine.Stale - w.silence() {
@@ -128,7 +128,7 @@ func (w *lineWatch) look(ctx context.Context) error {
 		}
 		last, before := w.newest()
 		line, err := w.ask(ctx)
-		if _, shown := w.newest(); err == nil && shown == before && !line.Same(last) {
+		if _, shown := w.newest(); err == nil && shown == before && (shown == 0 || !line.Same(last)) {
 			return errSilent
 		}
 		w.hear()
