@@ -134,8 +134,9 @@ func (b *Barrier) begin(ctx context.Context, lease *Lease) (phase, error) {
 	return mine, err
 }
 
-// step begins a phase where enough have arrived. It reads the line after the record:
-// where somebody begins a phase in between, the commit is a conflict.
+// step begins a phase where enough have arrived, and as many as have: those before me
+// may be dead or stopped, and never look. It reads the line after the record: where
+// somebody begins a phase in between, the commit is a conflict.
 func (b *Barrier) step(ctx context.Context, s *seen[barrierState], me ClaimID) (bool, error) {
 	line, err := b.r.m.c.lineOf(ctx, b.full)
 	if err != nil {
@@ -150,9 +151,15 @@ func (b *Barrier) step(ctx context.Context, s *seen[barrierState], me ClaimID) (
 		here[p.ID] = true
 	}
 	last := s.state.last().Number
-	s.state.Phases = append(slices.DeleteFunc(s.state.Phases, func(p phase) bool {
+	s.state.Phases = slices.DeleteFunc(s.state.Phases, func(p phase) bool {
 		return p.Number < last && !slices.ContainsFunc(p.Members, func(id ClaimID) bool { return here[id] })
-	}), phase{Number: last + 1, Members: waiting[:b.n]})
+	})
+	for members := range slices.Chunk(waiting, b.n) {
+		if len(members) == b.n {
+			last++
+			s.state.Phases = append(s.state.Phases, phase{Number: last, Members: members})
+		}
+	}
 	return true, nil
 }
 

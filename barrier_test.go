@@ -236,6 +236,46 @@ func TestArrivalsOfANewerLayoutAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever is last in line begins for all before it: they may have died as they
+// arrived, or stand still, and then nobody else looks again.
+func TestWhoArrivesGoesWhateverBecameOfThoseBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		session, err := s.s.Engine().Begin(t.Context(), engine.SessionOptions{TTL: time.Hour})
+		wantNo(t, err)
+		var silent []*engine.Claim
+		for i := range 4 {
+			c := &engine.Claim{
+				ID: engine.ClaimID(rune('a' + i)), Name: ".barrier.start", Kind: engine.Group, Shares: 1, Limit: engine.Unlimited,
+				Note: []byte(`{"layout":1,"n":2}`),
+			}
+			_, err := session.Acquire(t.Context(), c, false)
+			wantNo(t, err)
+			silent = append(silent, c)
+		}
+		look := make(chan struct{})
+		gone := make(chan error, 2)
+		for range 2 {
+			c, r := s.rigged()
+			r.line = func(ctx context.Context, next lineFunc) (engine.Line, error) {
+				<-look
+				return next(ctx)
+			}
+			go func() { gone <- c.Barrier("start", 2).Wait(t.Context()) }()
+		}
+		synctest.Wait() // both are in line, and neither has looked
+		close(look)
+		time.Sleep(time.Minute)
+		if len(gone) != 2 {
+			t.Fatalf("%d of two have gone", len(gone))
+		}
+		for range 2 {
+			wantNo(t, <-gone)
+		}
+		wantNo(t, session.End(t.Context(), silent))
+	})
+}
+
 // A member that is stopped while later phases begin still finds its own.
 func TestASlowMemberFindsItsPhase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
