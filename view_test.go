@@ -207,6 +207,26 @@ func TestAViewSaysSinceWhenItMayBeBehind(t *testing.T) {
 	})
 }
 
+// The whole map after an interruption takes a moment to be compared: until the view
+// shows it, it is as old as it was.
+func TestAViewThatSaysItFollowsShowsWhatItHeard(t *testing.T) {
+	v, s := viewed(t, 1, at(1, "a", "old"))
+	s.steps <- step{err: errNoReply}
+	for v.Synced() {
+		time.Sleep(time.Millisecond)
+	}
+	now := []engine.Entry{at(2, "a", "new")}
+	for i := range 50_000 {
+		now = append(now, at(2, fmt.Sprint("key", i), "value"))
+	}
+	go s.full(2, now...)
+	for !v.Synced() {
+	}
+	if e, _ := v.Get("a"); string(e.Value) != "new" {
+		t.Errorf("it follows, and shows %q", e.Value)
+	}
+}
+
 // A process that was stopped looks at the clock before any timer has fired.
 func TestAViewThatHeardNothingForTooLongIsStaleAtTheFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -207,7 +207,6 @@ func (u *upstream) watch(ctx context.Context) (shown bool, err error) {
 		}
 		silence.Reset(engine.Stale)
 		shown = true
-		u.hear()
 		u.take(ev)
 	}
 	return shown, errWatchEnded
@@ -234,6 +233,9 @@ func (u *upstream) take(ev engine.Event) {
 	if now != was {
 		u.whole = nil
 		u.state.Store(now)
+	}
+	u.hear() // after that: who is told that a view follows must not find what was before
+	if now != was {
 		close(was.replaced)
 	}
 	if b != nil {
