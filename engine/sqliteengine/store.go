@@ -297,6 +297,7 @@ func (t *txn) remember(name, id string, revision int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("INSERT INTO commits (map, id, revision, at) VALUES (?, ?, ?, ?)", name, id, revision, t.now)
+	// An id whose hour is over may still be there, behind older ones.
+	_, err = t.exec("INSERT OR REPLACE INTO commits (map, id, revision, at) VALUES (?, ?, ?, ?)", name, id, revision, t.now)
 	return err
 }

@@ -1,8 +1,12 @@
 package sqliteengine
 
 import (
+	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
+
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/lockstep-go/lockstep/engine"
 )
@@ -202,6 +206,101 @@ func TestCommitIsRememberedForAnHour(t *testing.T) {
 	if r := commit(); r <= first {
 		t.Errorf("after 61 m: revision %d, want a new one", r)
 	}
+}
+
+// identified commits n times under ids of their own.
+func identified(t *testing.T, e *Engine, prefix string, n int) {
+	t.Helper()
+	for i := range n {
+		tx := engine.Tx{ID: fmt.Sprint(prefix, i), Put: []engine.Entry{{Key: "other"}}}
+		if _, err := e.Store().Commit(guarded(t), "m", tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// S4, S12: each commit forgets some that are old, and no others: not those of this
+// hour, however many there are, and no fewer than are added.
+func TestCommitsAreForgottenAfterTheirHourAndNotBefore(t *testing.T) {
+	const first = 20
+	clk := new(steppedClock)
+	e := open(t, t.TempDir(), withClock(clk))
+	remembered := func() (n int64) {
+		insideStore(t, e, func(tx *txn) error {
+			row, err := tx.first("SELECT count(*) FROM commits")
+			if err == nil {
+				n = row.int(0)
+			}
+			return err
+		})
+		return n
+	}
+	identified(t, e, "first ", first)
+	clk.monoBy.Store(int64(59 * time.Minute))
+	identified(t, e, "second ", first)
+	if n := remembered(); n != 2*first {
+		t.Errorf("%d commits are remembered within the hour; want %d", n, 2*first)
+	}
+	clk.monoBy.Store(int64(61 * time.Minute))
+	identified(t, e, "third ", first/4)
+	if n := remembered(); n != first+first/4 {
+		t.Errorf("%d commits are remembered after the hour of the first %d; want %d", n, first, first+first/4)
+	}
+}
+
+// Its row is still there, behind older ones.
+func TestAnIDThatIsOldIsUsedAgain(t *testing.T) {
+	clk := new(steppedClock)
+	e := open(t, t.TempDir(), withClock(clk))
+	commit := func() engine.Revision {
+		t.Helper()
+		r, err := e.Store().Commit(guarded(t), "m", engine.Tx{ID: "x", Put: []engine.Entry{{Key: "k"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	identified(t, e, "older ", 20)
+	first := commit()
+	clk.monoBy.Store(int64(61 * time.Minute))
+	again := commit()
+	if again <= first {
+		t.Errorf("after 61 m: revision %d, want a new one", again)
+	}
+	clk.monoBy.Store(int64(2 * 59 * time.Minute))
+	identified(t, e, "newer ", 20)
+	if r := commit(); r != again {
+		t.Errorf("57 m later: revision %d, want %d as then", r, again)
+	}
+}
+
+// What is remembered costs a commit nothing: it was 130 a second with 82,000.
+func TestACommitLooksAtFewOfThoseThatAreRemembered(t *testing.T) {
+	e := open(t, t.TempDir())
+	steps := func() (n int) {
+		identified(t, e, "warm ", 1) // its statements are prepared
+		insideStore(t, e, func(tx *txn) error { tx.steps(); return nil })
+		identified(t, e, rand.Text(), 1)
+		insideStore(t, e, func(tx *txn) error { n = tx.steps(); return nil })
+		return n
+	}
+	few := steps()
+	insideStore(t, e, func(tx *txn) error {
+		_, err := tx.exec(`INSERT INTO commits (map, id, revision, at)
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT 'm', 'old ' || i, 1, ? FROM n`, tx.now)
+		return err
+	})
+	if many := steps(); many > 2*few {
+		t.Errorf("a commit takes %d steps beside 2,000 others, and %d beside few", many, few)
+	}
+}
+
+// steps is what SQLite's machine has done for this connection since the last time.
+func (c *conn) steps() (n int) {
+	for _, s := range c.stmts {
+		n += int(lib.Xsqlite3_stmt_status(c.tls, s, lib.SQLITE_STMTSTATUS_VM_STEP, 1))
+	}
+	return n
 }
 
 // S12: what is empty costs nothing after an hour, and who watched it is shown
