@@ -78,14 +78,11 @@ func (e *Election) leader(ctx context.Context) (l Leader, err error) {
 	if err != nil {
 		return l, err
 	}
-	err = e.r.c.ask(ctx, func(ctx context.Context) error {
-		line, err := e.r.c.eng.Line(ctx, full)
-		if err == nil {
-			l, err = e.leaderOf(line)
-		}
-		return err
-	})
-	return l, err
+	line, err := e.r.c.lineOf(ctx, full)
+	if err != nil {
+		return l, err
+	}
+	return e.leaderOf(line)
 }
 
 // leaderOf reads a line as an election's. A lock of ours on the name is no

@@ -41,16 +41,12 @@ func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	return members, failed("members of", g.r.name, err)
 }
 
-func (g *Group) list(ctx context.Context) (members []Member, err error) {
+func (g *Group) list(ctx context.Context) ([]Member, error) {
 	full, err := g.r.canonical()
 	if err != nil {
 		return nil, err
 	}
-	var line Line
-	err = g.r.c.ask(ctx, func(ctx context.Context) (err error) {
-		line, err = g.r.c.eng.Line(ctx, full)
-		return err
-	})
+	line, err := g.r.c.lineOf(ctx, full)
 	if err != nil {
 		return nil, err
 	}

@@ -78,15 +78,11 @@ func (l *Leadership) transfer(ctx context.Context, candidate string) error {
 }
 
 // heir is the candidate's claim.
-func (l *Leadership) heir(ctx context.Context, candidate string) (id ClaimID, err error) {
+func (l *Leadership) heir(ctx context.Context, candidate string) (ClaimID, error) {
 	if err := l.Err(); err != nil {
 		return "", err
 	}
-	var line Line
-	err = l.s.c.ask(ctx, func(ctx context.Context) (err error) {
-		line, err = l.s.c.eng.Line(ctx, l.claim.Name)
-		return err
-	})
+	line, err := l.s.c.lineOf(ctx, l.claim.Name)
 	if err != nil {
 		return "", err
 	}

@@ -140,3 +140,12 @@ func (w *lineWatch) ask(ctx context.Context) (Line, error) {
 	defer done()
 	return w.c.eng.Line(ctx, w.name)
 }
+
+// lineOf is a line by its name at the engine, asked for until there is an answer.
+func (c *Client) lineOf(ctx context.Context, full string) (line Line, err error) {
+	err = c.ask(ctx, func(ctx context.Context) (err error) {
+		line, err = c.eng.Line(ctx, full)
+		return err
+	})
+	return line, err
+}

@@ -142,15 +142,6 @@ func (c *Client) inLine(ctx context.Context, name string) (bool, error) {
 	return len(line.Holders)+len(line.Waiters) > 0, err
 }
 
-// lineOf is a line by its name at the engine, asked for until there is an answer.
-func (c *Client) lineOf(ctx context.Context, full string) (line Line, err error) {
-	err = c.ask(ctx, func(ctx context.Context) (err error) {
-		line, err = c.eng.Line(ctx, full)
-		return err
-	})
-	return line, err
-}
-
 func (m *Map) deleteIf(ctx context.Context, e engine.Entry) error {
 	_, err := m.commit(ctx, Tx{If: []Cond{{Key: e.Key, Revision: e.Revision}}, Put: []Entry{{Key: e.Key, Deleted: true}}})
 	return err

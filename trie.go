@@ -27,7 +27,6 @@ type edit struct{ _ byte }
 const (
 	trieBits = 4 // of the hash, for each step down
 	trieMask = 1<<trieBits - 1
-	hashBits = 64
 )
 
 type branch struct {
