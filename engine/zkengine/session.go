@@ -466,8 +466,10 @@ func absent(err error) error {
 	return err
 }
 
-// SetNote replaces what others see of the claim. It is written on what was read, so
-// that one that arrives late does not undo a later one.
+// SetNote replaces what others see of the claim, in the claim's turn: one that was
+// given up has come to its end before the next begins, and undoes nothing. It is
+// written on what was read, so neither does one that a broken connection still
+// carried.
 func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) error {
 	if err := s.check(); err != nil {
 		return err
@@ -476,7 +478,7 @@ func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) err
 	if p == nil || p.path == "" {
 		return fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
 	}
-	_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, s.setNote(p.path, c, note) })
+	_, err := inTurn(ctx, s, c.ID, func() (struct{}, error) { return struct{}{}, s.setNote(p.path, c, note) })
 	if errors.Is(err, zk.ErrNoNode) {
 		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
 	}
