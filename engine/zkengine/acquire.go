@@ -147,7 +147,7 @@ func inTheWay(c *engine.Claim, what string) error {
 
 // stand notes where a claim stands, and listens for its going.
 func (s *Session) stand(c *engine.Claim, path string) *place {
-	p := &place{s: s, id: c.ID, path: path}
+	p := &place{s: s, id: c.ID, dir: parent(path), path: path}
 	s.mu.Lock()
 	old := s.places[c.ID]
 	s.places[c.ID] = p
@@ -165,7 +165,7 @@ func (s *Session) doubt(c *engine.Claim) {
 	defer s.mu.Unlock()
 	p := s.places[c.ID]
 	if p == nil {
-		p = &place{s: s, id: c.ID}
+		p = &place{s: s, id: c.ID, dir: s.e.paths.of(c.Name)}
 		s.places[c.ID] = p
 	}
 	p.doubt = true

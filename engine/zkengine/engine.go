@@ -175,6 +175,16 @@ func (c *conn) ensure(path string, container bool) error {
 	return c.create(path, container)
 }
 
+// background has f run until Close, which waits for it; false: that has begun.
+func (e *Engine) background(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.isClosed {
+		e.work.Go(f)
+	}
+	return !e.isClosed
+}
+
 // Close ends every wait and watch, and the connection.
 func (e *Engine) Close() error {
 	e.mu.Lock()

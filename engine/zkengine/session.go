@@ -27,8 +27,11 @@ type Session struct {
 	lost   func(engine.ClaimID, error)
 	marker string
 
-	ended chan struct{} // closed by End
-	work  sync.WaitGroup
+	ended   chan struct{} // closed by End
+	work    sync.WaitGroup
+	parting sync.Once
+	parted  chan struct{} // closed when part has come to its end
+	partErr error         // and how
 
 	mu      sync.Mutex
 	isEnded bool
@@ -43,6 +46,7 @@ type Session struct {
 type place struct {
 	s       *Session
 	id      engine.ClaimID
+	dir     string // of its line
 	path    string // of its first node; "": not known
 	czxid   int64
 	armed   uint32 // the link over which its going is watched; 0: it is not
@@ -80,8 +84,20 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 		}
 		return nil, e.orClosed(err)
 	}
+	if err := s.enroll(ctx); err != nil {
+		if s.shared() {
+			s.finish()
+			s.part()
+		} else {
+			s.abandon()
+		}
+		return nil, e.orClosed(err)
+	}
 	return s, nil
 }
+
+// shared: the session is on a client of the caller's, which lives on after it.
+func (s *Session) shared() bool { return s.c == s.e.conn }
 
 func (e *Engine) orClosed(err error) error {
 	if e.isOver() {
@@ -96,28 +112,35 @@ func (e *Engine) newSession(ctx context.Context, c *conn, o engine.SessionOption
 		return nil, err
 	}
 	s := &Session{
-		e: e, c: c, z: z, ttl: l.timeout, lost: o.Lost, marker: e.paths.of(sessions + "/" + rand.Text()), ended: make(chan struct{}),
+		e: e, c: c, z: z, ttl: l.timeout, lost: o.Lost, marker: e.paths.of(sessions + "/" + rand.Text()),
+		ended: make(chan struct{}), parted: make(chan struct{}),
 		places: make(map[engine.ClaimID]*place), busy: make(map[engine.ClaimID]chan struct{}),
 	}
-	began := time.Now()
 	s.proofs.begin(l.began, l.timeout)
-	if err := do(ctx, c, s.mark); err != nil {
-		return nil, err
+	return s, nil
+}
+
+// enroll makes the marker, in a turn: what is left of a Begin that was given up is
+// removed when that has ended.
+func (s *Session) enroll(ctx context.Context) error {
+	began := time.Now()
+	if _, err := inTurn(ctx, s, "", func() (struct{}, error) { return struct{}{}, s.mark() }); err != nil {
+		return err
 	}
-	if c == e.conn {
+	if s.shared() {
 		if err := s.prove(ctx, began); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.isClosed {
-		return nil, engine.ErrClosed
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	if s.e.isClosed {
+		return engine.ErrClosed
 	}
-	e.sessions[s] = struct{}{}
+	s.e.sessions[s] = struct{}{}
 	s.renewed = time.Now()
 	s.work.Go(s.watch)
-	return s, nil
+	return nil
 }
 
 // prove is for a client that has been connected for long: what Begin promises, that
@@ -178,31 +201,6 @@ func (s *Session) idleFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ttl - time.Since(s.renewed)
-}
-
-// lapse ends the session that nobody renews.
-func (s *Session) lapse() {
-	s.finish()
-	if s.c != s.e.conn {
-		s.c.close()
-		return
-	}
-	s.mu.Lock()
-	var paths []string
-	for _, p := range s.places {
-		paths = append(paths, p.path)
-	}
-	s.mu.Unlock()
-	_, _ = await(s.e.ctx, s.c, func() (struct{}, error) { // what remains ends with the client's session
-		_ = s.c.delete(s.marker)
-		return struct{}{}, eachParallel(len(paths), func(i int) error {
-			if n, ok := parseNode(base(paths[i])); ok {
-				_, err := s.c.removeByID(parent(paths[i]), n.id)
-				return err
-			}
-			return nil
-		})
-	})
 }
 
 // TTL is what ZooKeeper granted: between the ensemble's bounds.
@@ -354,108 +352,6 @@ func (s *Session) forget(p *place) {
 	for _, w := range waiters {
 		w.wake()
 	}
-}
-
-// End lets go of everything: with a connection of our own by the end of ZooKeeper's
-// session, which takes all that it made in one step. Whether that has arrived is
-// seen by its marker; what was not ended so is removed claim by claim.
-func (s *Session) End(ctx context.Context, claims []*engine.Claim) error {
-	if s.e.isOver() {
-		return engine.ErrClosed
-	}
-	s.finish()
-	if s.c != s.e.conn {
-		s.closing(ctx)
-	}
-	if err := s.sweep(ctx, claims); err != nil {
-		return err
-	}
-	s.e.mu.Lock()
-	delete(s.e.sessions, s)
-	s.e.mu.Unlock()
-	s.telling.Wait()
-	return nil
-}
-
-// finish has every wait of the session end.
-func (s *Session) finish() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.isEnded {
-		s.isEnded = true
-		close(s.ended)
-	}
-}
-
-// closing ends the connection; what is not done when ctx ends goes on in a
-// goroutine of the engine's.
-func (s *Session) closing(ctx context.Context) {
-	done := make(chan struct{})
-	s.e.work.Go(func() {
-		defer close(done)
-		s.c.close()
-		s.work.Wait()
-	})
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
-// abandon is for a session that the engine's Close meets: it ends as it can.
-func (s *Session) abandon() {
-	s.finish()
-	if s.c != s.e.conn {
-		s.c.close()
-	}
-	s.work.Wait()
-}
-
-// sweep removes, over the engine's connection, what the session has left: nothing
-// where its end has arrived at ZooKeeper.
-func (s *Session) sweep(ctx context.Context, claims []*engine.Claim) error {
-	left, err := ask(ctx, s.e, func() (bool, error) {
-		if err := s.e.conn.sync(s.marker); err != nil {
-			return false, err
-		}
-		stat, err := s.e.conn.exists(s.marker)
-		return stat != nil, err
-	})
-	if err != nil || !left {
-		return err
-	}
-	if err := s.removeAll(ctx, claims); err != nil {
-		return err
-	}
-	_, err = ask(ctx, s.e, func() (struct{}, error) { return struct{}{}, absent(s.e.conn.delete(s.marker)) })
-	s.work.Wait()
-	return err
-}
-
-// removeAll ends those who wait first, or each removal would let in the next of our
-// own.
-func (s *Session) removeAll(ctx context.Context, claims []*engine.Claim) error {
-	for _, held := range []bool{false, true} {
-		for _, c := range claims {
-			s.mu.Lock()
-			p := s.places[c.ID]
-			granted := p != nil && p.granted
-			if p != nil {
-				p.leaving = true
-			}
-			s.mu.Unlock()
-			if granted != held {
-				continue
-			}
-			if err := s.e.Remove(ctx, c.Name, c.ID); err != nil {
-				return err
-			}
-			if p != nil {
-				s.forget(p)
-			}
-		}
-	}
-	return nil
 }
 
 // absent takes it for done that there is nothing to remove.

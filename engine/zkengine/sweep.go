@@ -22,11 +22,11 @@ const (
 func (s *store) sweepSometimes() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sweeper || time.Since(s.swept) < sweepEvery || s.e.isOver() {
+	if s.sweeper || time.Since(s.swept) < sweepEvery {
 		return
 	}
-	s.sweeper, s.swept = true, time.Now()
-	s.e.work.Go(func() {
+	s.swept = time.Now()
+	s.sweeper = s.e.background(func() {
 		s.sweep(s.e.ctx, retention)
 		s.mu.Lock()
 		s.sweeper = false

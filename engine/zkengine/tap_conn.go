@@ -3,6 +3,7 @@ package zkengine
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -34,7 +35,11 @@ func (c *tapConn) Write(b []byte) (int, error) {
 			c.wait = min(max(timeout/3, leastHandshake), handshake)
 		}
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		err = fmt.Errorf("%w (%w)", errLink, err) // the client passes it on as the request's answer
+	}
+	return n, err
 }
 
 func (c *tapConn) SetReadDeadline(t time.Time) error {
