@@ -199,7 +199,7 @@ type user struct {
 func newUser(t *testing.T, url string) *user {
 	t.Helper()
 	e := openURL(t, url)
-	u := &user{t, e, begin(t, e, time.Minute)}
+	u := &user{t, e, begin(t, e, time.Hour)} // nobody renews it, and a loaded machine may stand still for long
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), guard)
 		defer cancel()
