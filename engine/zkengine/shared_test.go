@@ -58,14 +58,17 @@ func TestWhatASharedClientsSessionLeftIsRemovedWhenTheServerIsBack(t *testing.T)
 			t.Fatal(err)
 		}
 	}
-	p.Refuse()
-	p.Cut()
+	p.Blackhole()
+	begun := []*faultnet.Rule{p.Count(faultnet.Contains(closed.marker)), p.Count(faultnet.Contains(idle.marker))}
 	ctx, cancel := context.WithTimeout(guarded(t), 50*time.Millisecond)
 	defer cancel()
 	if err := closed.End(ctx, []*engine.Claim{left[closed]}); err == nil || engine.Definite(err) {
 		t.Errorf("End of what nobody answers for: %v, want an unknown outcome", err)
 	}
 	idle.lapse()
+	for _, r := range begun {
+		wait(t, "the engine to try over a connection that is about to break", r.Hit())
+	}
 	p.Heal()
 	other.inLine(left[closed].Name, 0, 0)
 	other.inLine(left[idle].Name, 0, 0)
