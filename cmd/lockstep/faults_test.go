@@ -4,25 +4,26 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // Nobody runs without the lock, whoever is killed or frozen.
 
 func TestTheCommandKilledEndsItsChildrenBeforeTheNextHolderStarts(t *testing.T) {
+	ps := need.Program(t, "ps", "procps")
 	for name, words := range map[string][]string{"obey TERM": {"parent"}, "ignore TERM": {"stubborn", "parent", "stubborn"}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			p, kids := w.holding(2, []string{"--ttl", "2"}, words...)
 			// What the next one runs looks whether any of them is still there.
-			next := w.start("lock", "n", "-c", fmt.Sprintf("ps -o stat= -p %d,%d | grep -v ^Z; :", kids[0].pid, kids[1].pid))
+			next := w.start("lock", "n", "-c", fmt.Sprintf("%s -o stat= -p %d,%d | grep -v ^Z; :", ps, kids[0].pid, kids[1].pid))
 			w.awaitWaiters(1)
 			p.signal(unix.SIGKILL)
 			if code := next.wait(); code != 0 || next.out.String() != "" {
@@ -149,14 +150,11 @@ func TestReleaseByForceTakesOneWaiterOutOfTheLineByItsID(t *testing.T) {
 func TestAShellInBetweenThatIsKilledTakesItsChildAlong(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("lock", "--ttl", "2", "n", "-c", `sleep 1000 & echo $!; kill -9 $$`)
-	child, err := strconv.Atoi(p.line())
-	if err != nil {
-		t.Fatal(err)
-	}
+	child := w.kid(p.line())
 	if code := p.wait(); code != 128+int(unix.SIGKILL) {
 		t.Errorf("ended with %d", code)
 	}
-	if (kid{pid: child}).running() {
+	if child.running() {
 		t.Error("the shell's child runs without the lock")
 	}
 }
@@ -164,45 +162,28 @@ func TestAShellInBetweenThatIsKilledTakesItsChildAlong(t *testing.T) {
 func TestAChildThatExecsIsStillEnded(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("lock", "--ttl", "2", "n", "-c", "echo $$; exec sleep 1000")
-	pid, err := strconv.Atoi(p.line())
-	if err != nil {
-		t.Fatal(err)
-	}
+	child := w.kid(p.line())
 	p.signal(unix.SIGKILL)
-	w.await(func() bool { return !(kid{pid: pid}).running() }, "the end of what was exec'd")
+	w.await(func() bool { return !child.running() }, "the end of what was exec'd")
 }
 
 // docs/command.md has this limit: who leaves the group is not ended.
 func TestAChildInASessionOfItsOwnIsTheDocumentedLimit(t *testing.T) {
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("needs setsid")
-	}
 	w := newWorld(t)
-	p := w.start("lock", "n", "-c", `setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & sleep 1000`)
-	pid, err := strconv.Atoi(p.line())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
+	p := w.start("lock", "n", "-c", w.leaver("", ">/dev/null 2>&1")+"; sleep 1000")
+	daemon := w.kid(p.line())
 	p.signal(unix.SIGTERM)
 	p.wait()
-	if !(kid{pid: pid}).running() {
+	if !daemon.running() {
 		t.Error("it was ended: the documentation says otherwise")
 	}
 }
 
 // The lock ends with the command, and not with whoever inherited a descriptor.
 func TestWhoOutlivesTheGroupKeepsNoLock(t *testing.T) {
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("needs setsid")
-	}
 	w := newWorld(t)
-	p := w.start("lock", "n", "-c", `setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & sleep 0.1`)
-	pid, err := strconv.Atoi(p.line())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
+	p := w.start("lock", "n", "-c", w.leaver("", ">/dev/null 2>&1"))
+	w.kid(p.line())
 	p.wait()
 	w.expect(0, "lock", "--try", "n", "--", "true")
 }

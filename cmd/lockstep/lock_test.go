@@ -97,15 +97,12 @@ func TestASignalThatTheCommandDoesNotHandleEndsIt(t *testing.T) {
 	w := newWorld(t)
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
 		p := w.start("lock", "n", "-c", "ulimit -c 0; echo $$; exec sleep 1000")
-		pid, err := strconv.Atoi(p.line())
-		if err != nil {
-			t.Fatal(err)
-		}
+		command := w.kid(p.line())
 		p.signal(s)
 		if code := p.wait(); code != 128+int(s) || p.err.String() != "" {
 			t.Errorf("%v: ended with %d, said %q", s, code, p.err)
 		}
-		if (kid{pid: pid}).running() { // QUIT leaves it behind elsewhere
+		if command.running() { // QUIT leaves it behind elsewhere
 			t.Errorf("%v left the command behind", s)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // The tests run the real binary, built once, with the race detector where they have
@@ -158,7 +160,7 @@ func (w *world) startWith(change func(*exec.Cmd), args ...string) *process {
 	out := p.out // a terminal's is another
 	go func() {
 		defer close(p.done)
-		defer out.close()
+		defer func() { out.close(); p.err.close() }()
 		err := p.cmd.Wait()
 		p.hung = !stuck.Stop()
 		p.code = p.cmd.ProcessState.ExitCode()
@@ -219,9 +221,21 @@ func (p *process) line() string {
 	return text
 }
 
-// kid is a played child as the test sees it.
+// kid is a process that a command has started, as the test sees it.
 type kid struct {
+	t         *testing.T
 	pid, ppid int
+}
+
+// kid is the process that said its id. It does not outlive the test.
+func (w *world) kid(said string) kid {
+	w.t.Helper()
+	k := kid{t: w.t}
+	if n, err := fmt.Sscan(said, &k.pid, &k.ppid); n == 0 {
+		w.t.Fatalf("%v: %q", err, said)
+	}
+	w.t.Cleanup(func() { _ = unix.Kill(k.pid, unix.SIGKILL) })
+	return k
 }
 
 // holding starts a lockstep whose command is n played children, and waits for them.
@@ -235,12 +249,7 @@ func (w *world) having(n int, args []string, words ...string) (p *process, kids 
 	w.t.Helper()
 	p = w.start(append(append(args, "--", os.Args[0], "child"), words...)...)
 	for range n {
-		var k kid
-		if _, err := fmt.Sscan(p.line(), &k.pid, &k.ppid); err != nil {
-			w.t.Fatal(err)
-		}
-		kids = append(kids, k)
-		w.t.Cleanup(func() { _ = unix.Kill(k.pid, unix.SIGKILL) })
+		kids = append(kids, w.kid(p.line()))
 	}
 	return p, kids
 }
@@ -260,7 +269,7 @@ func guardianOf(t *testing.T, p *process, kids []kid) int {
 
 func parentOf(t *testing.T, pid int) int {
 	t.Helper()
-	out, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
+	out, err := exec.Command(need.Program(t, "ps", "procps"), "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,11 +281,21 @@ func parentOf(t *testing.T, pid int) int {
 }
 
 func (k kid) running() bool {
+	k.t.Helper()
+	ps := need.Program(k.t, "ps", "procps")
 	if unix.Kill(k.pid, 0) == unix.ESRCH {
 		return false
 	}
-	out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(k.pid)).Output()
+	out, _ := exec.Command(ps, "-o", "stat=", "-p", strconv.Itoa(k.pid)).Output()
 	return len(out) > 0 && out[0] != 'Z'
+}
+
+// leaver is a line of sh with a process that says its id, leaves the group, and stays;
+// the line goes on once it has left.
+func (w *world) leaver(say, stay string) string {
+	w.t.Helper()
+	return fmt.Sprintf(`%s sh -c 'echo $$ %s; : > "%[3]s"; exec sleep 1000 %[4]s' & until [ -e "%[3]s" ]; do sleep 0.01; done`,
+		need.Program(w.t, "setsid", "util-linux"), say, w.path("left"), stay)
 }
 
 // await waits for what must come.

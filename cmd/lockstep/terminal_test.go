@@ -12,6 +12,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // terminal is a process with a terminal of its own, and the user at it.
@@ -26,9 +28,7 @@ type terminal struct {
 func (w *world) onTerminal(argv ...string) *terminal {
 	w.t.Helper()
 	keys, tty, err := pty.Open()
-	if err != nil {
-		w.t.Skipf("no terminals here: %v", err)
-	}
+	need.That(w.t, "a terminal (/dev/ptmx, and /dev/pts mounted)", err)
 	w.t.Cleanup(func() { _ = keys.Close() })
 	screen := newOutput()
 	p := w.startWith(func(cmd *exec.Cmd) {
@@ -141,10 +141,7 @@ func TestCtrlZDoesNotSuspendACommandThatHoldsALock(t *testing.T) {
 }
 
 func TestACommandInTheBackgroundGetsTheTerminalWithFg(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("needs bash")
-	}
+	bash := need.Program(t, "bash", "bash")
 	w := newWorld(t)
 	tm := w.onTerminal(bash, "--norc", "--noprofile", "-i")
 	tm.press("\"$L\" lock n -c 'read x; echo \"got <$x>\"' &\n")

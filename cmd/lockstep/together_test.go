@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -272,6 +273,7 @@ func TestACommandThatFailsIsNoResultAndTheNextBegins(t *testing.T) {
 
 func TestAKilledRunnerIsReplacedAfterItsCommandIsGone(t *testing.T) {
 	t.Parallel()
+	ps := need.Program(t, "ps", "procps")
 	w := newWorld(t)
 	var pid int
 	var first, second uint64
@@ -281,7 +283,7 @@ func TestAKilledRunnerIsReplacedAfterItsCommandIsGone(t *testing.T) {
 		t.Fatalf("%v: %q", err, said)
 	}
 	// What the next one runs looks whether the first is still there.
-	next := w.start("once", "o", "-c", fmt.Sprintf(`ps -o stat= -p %d | grep -v ^Z; echo "$LOCKSTEP_TOKEN"`, pid))
+	next := w.start("once", "o", "-c", fmt.Sprintf(`%s -o stat= -p %d | grep -v ^Z; echo "$LOCKSTEP_TOKEN"`, ps, pid))
 	p.signal(unix.SIGKILL)
 	if code := next.wait(); code != 0 {
 		t.Fatalf("ended with %d: %s", code, next.err)
@@ -326,17 +328,10 @@ func TestASignalEndsTheWaitForAnothersResult(t *testing.T) {
 // Whoever leaves the group keeps the output open, and is not waited for.
 func TestOnceDoesNotWaitForWhoLeftTheGroup(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("needs setsid")
-	}
 	w := newWorld(t)
-	p := w.start("once", "o", "-c", `setsid sh -c 'echo $$ >&2; exec sleep 1000 2>/dev/null' & sleep 0.1; echo done`)
+	p := w.start("once", "o", "-c", w.leaver(">&2", "2>/dev/null")+"; echo done")
 	said, _ := p.err.line()
-	pid, err := strconv.Atoi(said)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
+	w.kid(said)
 	if code := p.wait(); code != 0 || p.out.String() != "done\n" {
 		t.Errorf("ended with %d, printed %q", code, p.out)
 	}

@@ -17,7 +17,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/lockstep-go/lockstep/engine"
-	"github.com/lockstep-go/lockstep/internal/redistest"
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // Beside etcd's own clients: etcdctl of Debian and package concurrency.
@@ -31,8 +31,7 @@ type etcdctl struct {
 
 func runEtcdctl(t *testing.T, addr string, args ...string) *etcdctl {
 	t.Helper()
-	path, err := exec.LookPath("etcdctl")
-	redistest.Need(t, "etcdctl", err)
+	path := need.Program(t, "etcdctl", "etcd-client")
 	c := &etcdctl{t: t, cmd: exec.Command(path, append([]string{"--endpoints", addr}, args...)...), lines: make(chan string, 100)}
 	c.cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
 	out, err := c.cmd.StdoutPipe()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/lockstep-go/lockstep/engine"
-	"github.com/lockstep-go/lockstep/internal/zktest"
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // foreign is another program's library on the same paths.
@@ -129,21 +130,16 @@ func curator(t *testing.T, addr string) foreign {
 	} {
 		jars = append(jars, "/usr/share/java/"+jar+".jar")
 	}
-	if missing, _ := filepath.Glob(jars[0]); missing == nil {
-		zktest.Need(t, "libcurator-recipes-java")
-	}
-	if _, err := exec.LookPath("javac"); err != nil {
-		zktest.Need(t, err.Error())
-	}
+	_, err := os.Stat(jars[0])
+	need.That(t, "Curator (Debian's libcurator-recipes-java)", err)
+	need.Program(t, "javac", "default-jdk-headless")
 	return runForeign(t, "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", strings.Join(jars, ":"),
 		filepath.Join("testdata", "Foreign.java"), addr)
 }
 
 func kazoo(t *testing.T, addr string) foreign {
 	t.Helper()
-	if err := exec.Command("/usr/bin/python3", "-c", "import kazoo").Run(); err != nil {
-		zktest.Need(t, "python3-kazoo")
-	}
+	need.That(t, "kazoo (Debian's python3-kazoo)", exec.Command("/usr/bin/python3", "-c", "import kazoo").Run())
 	return runForeign(t, "/usr/bin/python3", filepath.Join("testdata", "foreign.py"), addr)
 }
 

@@ -72,7 +72,7 @@ func TestMain(m *testing.M) {
 // server is the shared one.
 func server(t zktest.TB) *zktest.Server {
 	t.Helper()
-	zktest.Need(t, zktest.Missing())
+	zktest.Need(t)
 	common.Do(func() { common.server = zktest.Start(&common.t, zktest.Options{}) })
 	return common.server
 }

@@ -3,11 +3,10 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/lockstep-go/lockstep/internal/redistest"
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // The test's own program is what its rows start again as their second processes.
@@ -35,8 +34,7 @@ func TestEveryRowRuns(t *testing.T) {
 	for _, table := range tables() {
 		t.Run(table.name, func(t *testing.T) {
 			if program, needed := servers[table.name]; needed {
-				_, err := exec.LookPath(program)
-				redistest.Need(t, program, err)
+				need.Program(t, program, debian[program])
 			}
 			var out, progress bytes.Buffer
 			if err := run(t.Context(), options{pairs: 1, smoke: true, raw: true, only: table.name}, &out, &progress); err != nil {
@@ -56,6 +54,9 @@ func TestEveryRowRuns(t *testing.T) {
 var servers = map[string]string{
 	"redis": "redis-server", "redlock": "redis-server", "zk": "java", "etcd": "go", "large": "java", "watchers": "redis-server",
 }
+
+// debian is which package has a program.
+var debian = map[string]string{"redis-server": "redis-server", "java": "default-jdk-headless", "go": "golang-go"}
 
 // What is published names no machine and no path.
 func TestTheOutputSaysWhereItRanByKindOnly(t *testing.T) {

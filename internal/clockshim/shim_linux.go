@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -31,8 +32,7 @@ type Shim struct {
 // Build compiles the shim with gcc. Its clock is right until it is stepped.
 func Build(t redistest.TB) *Shim {
 	t.Helper()
-	gcc, err := exec.LookPath("gcc")
-	redistest.Need(t, "gcc", err)
+	gcc := need.Program(t, "gcc", "gcc")
 	dir, err := os.MkdirTemp("", "clock")
 	if err != nil {
 		t.Fatalf("clockshim: %v", err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -93,8 +94,7 @@ func TestBlockedClientsFollow(t *testing.T) {
 }
 
 func TestTheMonotonicClockStays(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	redistest.Need(t, "python3", err)
+	python := need.Program(t, "python3", "python3")
 	shim := Build(t)
 	monotonic := func(env []string) int64 {
 		t.Helper()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/internal/childproc"
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -394,12 +395,10 @@ func (m *Member) remove() {
 func Program(t TB, name string) string {
 	t.Helper()
 	if name != "" {
-		path, err := exec.LookPath(name)
-		redistest.Need(t, name+" (Debian's etcd-server)", err)
-		return path
+		return need.Program(t, name, "etcd-server")
 	}
 	path, err := built()
-	redistest.Need(t, "the etcd server (internal/etcdserver)", err)
+	need.That(t, "the etcd server (internal/etcdserver)", err)
 	return path
 }
 

@@ -10,8 +10,6 @@
 // port does not see it, and no test needs a client library to look at a key.
 package redistest
 
-import "os"
-
 // TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
 // too. Where it has Skipf, a test that finds no redis-server skips.
 type TB interface {
@@ -20,20 +18,4 @@ type TB interface {
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
-}
-
-// Need ends the test where the program is missing: it skips, or it fails where
-// everything is required (LOCKSTEP_REQUIRE) or the test cannot skip.
-func Need(t TB, program string, err error) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	skipper, ok := t.(interface {
-		Skipf(format string, args ...any)
-	})
-	if ok && os.Getenv("LOCKSTEP_REQUIRE") == "" {
-		skipper.Skipf("needs %s: %v", program, err)
-	}
-	t.Fatalf("needs %s: %v", program, err)
 }

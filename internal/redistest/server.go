@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/internal/childproc"
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // patience is how long a server may take to start or to answer.
@@ -56,8 +57,7 @@ func Start(t TB, args ...string) *Server {
 // StartWith starts a server and waits until it answers.
 func StartWith(t TB, o Options) *Server {
 	t.Helper()
-	exe, err := exec.LookPath("redis-server")
-	Need(t, "redis-server", err)
+	exe := need.Program(t, "redis-server", "redis-server")
 	// Not the test's own temporary folder: its path is made from the test's name,
 	// and a unix socket's may not be longer than 107 bytes.
 	dir, err := os.MkdirTemp("", "redis")

@@ -170,37 +170,3 @@ func TestNothingIsLeftWhenATestEnds(t *testing.T) {
 		t.Errorf("the server's folder after its test: %v", err)
 	}
 }
-
-// recorder is a test that must fail.
-type recorder struct {
-	TB
-	skipped, failed string
-}
-
-func (r *recorder) Helper()                        {}
-func (r *recorder) Fatalf(format string, a ...any) { r.failed = fmt.Sprintf(format, a...); panic(r) }
-
-type skipper struct{ *recorder }
-
-func (s skipper) Skipf(format string, a ...any) { s.skipped = fmt.Sprintf(format, a...); panic(s) }
-
-func TestWhatIsMissingSkipsUnlessItIsRequired(t *testing.T) {
-	missing := errors.New("not found")
-	need := func(t TB) { defer func() { _ = recover() }(); Need(t, "redis-server", missing) }
-	for _, c := range []struct {
-		required  string
-		canSkip   bool
-		wantsSkip bool
-	}{{"", true, true}, {"all", true, false}, {"", false, false}} {
-		t.Setenv("LOCKSTEP_REQUIRE", c.required)
-		r := &recorder{}
-		if c.canSkip {
-			need(skipper{r})
-		} else {
-			need(r)
-		}
-		if (r.skipped != "") != c.wantsSkip || (r.failed != "") == c.wantsSkip {
-			t.Errorf("%+v: skipped %q, failed %q", c, r.skipped, r.failed)
-		}
-	}
-}

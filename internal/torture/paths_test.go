@@ -16,7 +16,7 @@ import (
 	"github.com/lockstep-go/lockstep/engine/etcdengine"
 	"github.com/lockstep-go/lockstep/engine/zkengine"
 	"github.com/lockstep-go/lockstep/internal/etcdtest"
-	"github.com/lockstep-go/lockstep/internal/redistest"
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/zktest"
 )
 
@@ -39,8 +39,7 @@ func nextValue(t *testing.T, next func() (lockstep.Change, error, bool)) string 
 
 func TestEtcdctlPutsToOurWatcherOfThePathAndWatchesOurPuts(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("etcdctl")
-	redistest.Need(t, "etcdctl", err)
+	path := need.Program(t, "etcdctl", "etcd-client")
 	s := etcdtest.Start(t)
 	ctx := guarded(t, hang)
 	etcdctl := func(args ...string) *exec.Cmd {
@@ -87,7 +86,7 @@ func TestEtcdctlPutsToOurWatcherOfThePathAndWatchesOurPuts(t *testing.T) {
 
 func TestAZooKeeperClientWritesToOurWatcherOfTheNodeAndWatchesOurPuts(t *testing.T) {
 	t.Parallel()
-	zktest.Need(t, zktest.Missing())
+	zktest.Need(t)
 	s := zktest.Start(t, zktest.Options{})
 	ctx := guarded(t, hang)
 	theirs, _, err := zk.Connect([]string{s.Addr}, hang, zk.WithLogInfo(false))

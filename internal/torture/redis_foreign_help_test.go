@@ -17,6 +17,7 @@ import (
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lockstep-go/lockstep/internal/need"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
@@ -96,7 +97,7 @@ const python = "/usr/bin/python3"
 
 func startRedisPy(t *testing.T, s *redistest.Server) foreign {
 	t.Helper()
-	redistest.Need(t, "python3-redis", exec.Command(python, "-c", "import redis").Run())
+	need.That(t, "redis-py (Debian's python3-redis)", exec.Command(python, "-c", "import redis").Run())
 	cmd := exec.Command(python, "testdata/redis_lock.py", "127.0.0.1", fmt.Sprint(s.Port))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -15,9 +15,10 @@ package zktest
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/lockstep-go/lockstep/internal/need"
 )
 
 // TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
@@ -35,40 +36,26 @@ const jars = "/usr/share/java"
 
 // classPath of a server: zookeeper.jar names the libraries that it needs, but two of
 // those for TLS.
-func classPath() (java, path string, missing string) {
-	java, err := exec.LookPath("java")
-	if err != nil {
-		return "", "", "java: " + err.Error()
-	}
+func classPath() (path string, err error) {
 	var found []string
 	for _, jar := range []string{"zookeeper.jar", "slf4j-simple.jar", "netty-codec.jar", "netty-resolver.jar"} {
 		full := filepath.Join(jars, jar)
 		if _, err := os.Stat(full); err != nil {
-			return "", "", err.Error()
+			return "", err
 		}
 		found = append(found, full)
 	}
-	return java, strings.Join(found, string(os.PathListSeparator)), ""
+	return strings.Join(found, string(os.PathListSeparator)), nil
 }
 
-// Missing is what there is not; "": nothing is missing.
-func Missing() string {
-	_, _, missing := classPath()
-	return missing
-}
+// Need ends the test where ZooKeeper is missing; see package need.
+func Need(t TB) { needed(t) }
 
-// Need ends the test where ZooKeeper is missing: it skips, or it fails where
-// everything is required (LOCKSTEP_REQUIRE) or the test cannot skip.
-func Need(t TB, missing string) {
+// needed is what a server runs with.
+func needed(t TB) (java, path string) {
 	t.Helper()
-	if missing == "" {
-		return
-	}
-	skipper, ok := t.(interface {
-		Skipf(format string, args ...any)
-	})
-	if ok && os.Getenv("LOCKSTEP_REQUIRE") == "" {
-		skipper.Skipf("needs ZooKeeper: %s", missing)
-	}
-	t.Fatalf("needs ZooKeeper: %s", missing)
+	java = need.Program(t, "java", "default-jdk-headless")
+	path, err := classPath()
+	need.That(t, "ZooKeeper (Debian's libzookeeper-java)", err)
+	return java, path
 }

@@ -62,8 +62,7 @@ func Start(t TB, o Options) *Server {
 
 // newServer makes the folder and the configuration of one member.
 func newServer(t TB, id, port int, o Options, members []string) *Server {
-	java, path, missing := classPath()
-	Need(t, missing)
+	java, path := needed(t)
 	dir, err := os.MkdirTemp("", "zk")
 	if err != nil {
 		t.Fatalf("zktest: %v", err)

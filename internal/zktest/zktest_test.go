@@ -33,11 +33,9 @@ func TestAnEnsembleHasALeaderAlsoThroughProxies(t *testing.T) {
 }
 
 func TestNothingIsLeftWhenATestEnds(t *testing.T) {
+	Need(t)
 	var s *Server
 	t.Run("a server", func(t *testing.T) { s = Start(t, Options{}) })
-	if s == nil {
-		t.Skip("needs ZooKeeper")
-	}
 	if s.proc != nil && !s.proc.Ended() {
 		t.Error("its process goes on")
 	}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -216,17 +215,6 @@ func TestAGuardianThatWasFrozenReadsItsOrdersBeforeItActs(t *testing.T) {
 	}
 }
 
-func TestBothKilledEndsTheLeader(t *testing.T) {
-	if _, err := os.Stat("/proc/self/exe"); err != nil {
-		t.Skip("only Linux ends a child with its parent")
-	}
-	c := playChildren(t, plan{Renew: true}, 1, "stubborn")
-	c.signal(c.cmd.Process.Pid, unix.SIGSTOP) // so that it cannot act in between
-	c.signal(c.guard, unix.SIGKILL)
-	c.signal(c.cmd.Process.Pid, unix.SIGKILL)
-	c.awaitGone()
-}
-
 func TestTheGuardianHeedsNoOtherSignal(t *testing.T) {
 	c := playChildren(t, plan{Renew: true}, 1)
 	for _, s := range []unix.Signal{
@@ -263,21 +251,6 @@ func TestWhoIsAboutToEndAfterTheLeaderMayFinish(t *testing.T) {
 	}
 }
 
-func TestTheChildInheritsNoDescriptorOfOurs(t *testing.T) {
-	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		t.Skip("needs /proc")
-	}
-	list := sh("echo /proc/self/fd/*")
-	alone, err := exec.Command(list[0], list[1:]...).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := play(t, plan{Renew: true, Keep: filepath.Join(t.TempDir(), "liveness")}, list...).line()
-	if want := strings.TrimSpace(string(alone)); got != want {
-		t.Fatalf("descriptors %s, without us %s", got, want)
-	}
-}
-
 func TestTheChildInheritsTheUsersDescriptors(t *testing.T) {
 	// Numbers 3 and 4 are what make's jobserver uses.
 	dir := t.TempDir()
@@ -291,68 +264,5 @@ func TestTheChildInheritsTheUsersDescriptors(t *testing.T) {
 	out, err := exec.Command("/bin/sh", "-c", script, os.Args[0], raw, dir).CombinedOutput()
 	if err != nil || string(out) != "of the user 3of the user 4" {
 		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-func TestTheChildHasDefaultSignalsAndKeepsWhatTheUserIgnored(t *testing.T) {
-	if _, err := os.Stat("/proc/self/status"); err != nil {
-		t.Skip("needs /proc")
-	}
-	// Signals 32 and 33 are libc's own; make's leaves one ignored in what it starts.
-	const libcs = 3 << 31
-	ignored := func(t *testing.T, before string) uint64 {
-		t.Helper()
-		raw := `{"Dir":"` + t.TempDir() + `","TTL":10000000000,"Renew":true}`
-		out, err := exec.Command("/bin/sh", "-c", before+` exec "$0" command "$1" grep SigIgn /proc/self/status`, os.Args[0], raw).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		mask, err := strconv.ParseUint(strings.Fields(string(out))[1], 16, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return mask &^ libcs
-	}
-	if got := ignored(t, ""); got != 0 {
-		t.Errorf("ignored without being asked: %x", got)
-	}
-	if got := ignored(t, `trap "" HUP;`); got != 1 {
-		t.Errorf("nohup is lost: %x", got)
-	}
-}
-
-func TestAMemberThatIsOnlyAZombieKeepsNobodyWaiting(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("needs /proc")
-	}
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("needs python3")
-	}
-	// The parent leaves the group and never waits for its child, which died in it.
-	pidFile := filepath.Join(t.TempDir(), "pid")
-	c := play(t, plan{Renew: true, TTL: time.Second}, python, "-c", `
-import os, sys, time
-if os.fork() == 0:
-    if os.fork() == 0:
-        os._exit(0)
-    os.setsid()
-    for fd in (0, 1, 2): os.close(fd)
-    open(sys.argv[1] + ".new", "w").write(str(os.getpid())); os.rename(sys.argv[1] + ".new", sys.argv[1])
-    time.sleep(1000)
-while not os.path.exists(sys.argv[1]):
-    time.sleep(0.01)
-`, pidFile)
-	var pid int
-	c.await(func() bool {
-		raw, err := os.ReadFile(pidFile)
-		n, convErr := strconv.Atoi(string(raw))
-		pid = n
-		return err == nil && convErr == nil
-	}, "the one that leaves the group never did")
-	c.kids = append(c.kids, pid)
-	c.outcome()
-	if !running(pid) {
-		t.Error("the one that left the group was ended: not what this test is about")
 	}
 }
