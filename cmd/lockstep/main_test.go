@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/need"
 )
 
@@ -53,6 +54,7 @@ func buildAndRun(m *testing.M) int {
 		fastBinary = filepath.Join(dir, "lockstep-fast")
 	}
 	build(fastBinary)
+	childproc.InheritNothingIgnored()
 	for _, name := range []string{"LOCKSTEP_NAME", "LOCKSTEP_TOKEN", "LOCKSTEP_URL", "LOCKSTEP_PASSWORD"} {
 		_ = os.Unsetenv(name)
 	}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lockstep-go/lockstep/internal/childproc"
 )
 
 // The test binary plays all three parts: the command (a lock is a clock here, so
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 	if d, err := time.ParseDuration(os.Getenv("LOCKSTEP_TEST_HANG")); err == nil {
 		hang = d
 	}
+	childproc.InheritNothingIgnored()
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else each process ends a second late
 	os.Exit(m.Run())
 }
