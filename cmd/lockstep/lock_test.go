@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,37 +19,7 @@ func TestOneProcessAtATimeIncrementsTheFileAndTokensRise(t *testing.T) {
 	if testing.Short() {
 		turns = 20
 	}
-	w := newWorld(t)
-	w.write("count", "0\n")
-	script := `read n < count; echo $((n+1)) > count; echo "$LOCKSTEP_TOKEN" >> tokens`
-	var procs sync.WaitGroup
-	for range 8 {
-		procs.Go(func() {
-			for range turns {
-				cmd := exec.Command(fastBinary, "lock", "n", "-c", script)
-				cmd.Dir, cmd.Env = w.dir, append(os.Environ(), "LOCKSTEP_URL="+w.url)
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%v: %s", err, out)
-					return
-				}
-			}
-		})
-	}
-	procs.Wait()
-	if got := strings.TrimSpace(w.read("count")); got != strconv.Itoa(8*turns) {
-		t.Errorf("the file says %s, not %d", got, 8*turns)
-	}
-	last, n := uint64(0), 0
-	for s := bufio.NewScanner(strings.NewReader(w.read("tokens"))); s.Scan(); n++ {
-		token, err := strconv.ParseUint(s.Text(), 10, 64)
-		if err != nil || token <= last {
-			t.Fatalf("token %q (%v) after %d", s.Text(), err, last)
-		}
-		last = token
-	}
-	if n != 8*turns {
-		t.Errorf("%d tokens", n)
-	}
+	takeTurns(t, newWorld(t), 8, turns)
 }
 
 func TestTheExitCodeIsTheCommands(t *testing.T) {

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"fmt"
-	"os/exec"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/lockstep-go/lockstep/engine/redisengine/redlock"
@@ -31,30 +27,8 @@ func newRedlockWorld(t *testing.T) (*world, []*redistest.Server) {
 }
 
 func TestOverRedlockOneProcessAtATimeRunsInOrderOfItsToken(t *testing.T) {
-	const processes, turns = 3, 5
-	const script = `read n < count; echo $((n+1)) > count; echo "$LOCKSTEP_TOKEN" >> tokens`
 	w, nodes := newRedlockWorld(t)
-	w.write("count", "0\n")
-	var procs sync.WaitGroup
-	for range processes {
-		procs.Go(func() {
-			for range turns {
-				cmd := exec.Command(fastBinary, "--engine", w.url, "lock", "n", "-c", script)
-				cmd.Dir = w.dir
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%v: %s", err, out)
-					return
-				}
-			}
-		})
-	}
-	procs.Wait()
-	if got := strings.TrimSpace(w.read("count")); got != fmt.Sprint(processes*turns) {
-		t.Errorf("the file says %s, not %d", got, processes*turns)
-	}
-	if tokens := strings.Fields(w.read("tokens")); len(tokens) != processes*turns || !slices.IsSorted(tokens) {
-		t.Errorf("tokens: %v", tokens)
-	}
+	takeTurns(t, w, 3, 5)
 	nodes[0].Kill()
 	w.expect(0, "lock", "n", "--", "true")
 	w.expect(64, "put", "n")
