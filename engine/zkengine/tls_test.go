@@ -11,11 +11,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lockstep-go/lockstep"
+	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/zktest"
 )
 
@@ -56,7 +58,7 @@ func TestTLSIsSpokenAndTheServerChecked(t *testing.T) {
 	t.Parallel()
 	zktest.Need(t)
 	both, cert := certificate(t)
-	port := zktest.FreePort(t)
+	port := strconv.Itoa(childproc.FreePorts(1)[0])
 	zktest.Start(t, zktest.Options{
 		Config: []string{
 			"secureClientPort=" + port, "ssl.clientAuth=none",

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/lockstep-go/lockstep/internal/childproc"
 )
 
 // Peers is the network between the members of a cluster. Each member is known to the
@@ -36,7 +38,7 @@ func newPeers(t TB) *Peers {
 
 // add makes an address that leads to a member.
 func (p *Peers) add(to int, peer string) (string, error) {
-	ln, err := net.Listen("tcp", freePorts(1)[0]) //nolint:noctx // it does not block
+	ln, err := net.Listen("tcp", childproc.Addr(childproc.FreePorts(1)[0])) //nolint:noctx // it does not block
 	if err != nil {
 		return "", err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,18 +19,14 @@ import (
 
 	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/need"
-	"github.com/lockstep-go/lockstep/internal/redistest"
 )
 
 // TB is what a server needs of a [testing.T].
-type TB = redistest.TB
+type TB = childproc.TB
 
 // patience is how long a server may take to start or to answer. It is far more than
 // any needs: reaching it is a failure, never a speed.
 const patience = 45 * time.Second
-
-// Ports are taken below the range of connections' local ports.
-const firstPort, ports = 11000, 20000
 
 // Debian names the server of the package etcd-server.
 const Debian = "etcd"
@@ -51,22 +46,18 @@ type Cluster struct {
 	Peers   *Peers // where it was asked for
 }
 
-// Member is one server. Its methods may be called by any goroutine while the test
-// runs; what goes wrong in them fails the test that started it.
+// Member is one server.
 type Member struct {
+	*childproc.Server
+
 	Addr string // host:port for clients
 	Peer string // host:port for members
-	Dir  string
 
-	t       TB
 	name    string
 	known   string // where other members find it
 	program string
 	args    []string
 	health  string
-
-	mu   sync.Mutex
-	proc *childproc.Process
 }
 
 // Start starts one server of the module's version.
@@ -95,24 +86,21 @@ func StartWith(t TB, o Options) *Cluster {
 func plan(t TB, o Options, program string) *Cluster {
 	t.Helper()
 	c := &Cluster{}
-	var err error
-	free := freePorts(2 * max(o.Members, 1))
+	free := childproc.FreePorts(2 * max(o.Members, 1))
 	for i := range max(o.Members, 1) {
-		var dir string
-		dir, err = os.MkdirTemp("", "etcd")
-		if err != nil {
-			t.Fatalf("etcdtest: %v", err)
-		}
-		m := &Member{Addr: free[2*i], Peer: free[2*i+1], known: free[2*i+1], Dir: dir, t: t, name: "m" + strconv.Itoa(i), program: program}
-		t.Cleanup(m.remove)
+		name := "m" + strconv.Itoa(i)
+		client, peer := childproc.Addr(free[2*i]), childproc.Addr(free[2*i+1])
+		m := &Member{Server: childproc.NewServer(t, "etcd-"+name), Addr: client, Peer: peer, known: peer, name: name, program: program}
 		c.Members = append(c.Members, m)
 	}
 	if o.Peers {
 		c.Peers = newPeers(t)
 		for i, m := range c.Members {
-			if m.known, err = c.Peers.add(i, m.Peer); err != nil {
+			known, err := c.Peers.add(i, m.Peer)
+			if err != nil {
 				t.Fatalf("etcdtest: %v", err)
 			}
+			m.known = known
 		}
 	}
 	scheme := o.Scheme
@@ -225,170 +213,77 @@ func (c *Cluster) Addrs() []string {
 	return all
 }
 
-// freePorts are addresses that nobody listens on at this moment.
-func freePorts(n int) []string {
-	var all []string
-	for len(all) < n {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
-		ln, err := net.Listen("tcp", addr) //nolint:noctx // it does not block
-		if err != nil || slices.Contains(all, addr) {
-			continue
-		}
-		ln.Close()
-		all = append(all, addr)
-	}
-	return all
-}
-
 func (m *Member) launch() error {
 	cmd := exec.Command(m.program, m.args...) //nolint:noctx // it ends with its test, by its process id
-	cmd.Dir = m.Dir
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ETCD") }), "GOMAXPROCS=2")
-	proc, err := childproc.Launch(cmd)
-	if err != nil {
-		return err
-	}
-	m.proc = proc
-	return nil
+	return m.Launch(cmd)
 }
 
 // await polls the member until it answers with a quorum behind it.
-func (m *Member) await() error {
-	deadline := time.Now().Add(patience)
-	for {
-		healthy, err := m.healthy()
-		switch {
-		case healthy:
-			return nil
-		case m.proc.Ended():
-			return fmt.Errorf("etcd ended at once\n%s", m.Log())
-		case time.Now().After(deadline):
-			return fmt.Errorf("not healthy within %v: %w\n%s", patience, err, m.Log())
-		}
-		select {
-		case <-m.proc.Done:
-		case <-time.After(10 * time.Millisecond): // between two looks, not instead of one
-		}
-	}
-}
+func (m *Member) await() error { return m.Await(patience, m.healthy) }
 
 // healthy asks as a load balancer does. A server that wants a certificate of its
 // clients is believed as soon as it accepts connections.
-func (m *Member) healthy() (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+func (m *Member) healthy() error {
 	if strings.HasPrefix(m.health, "https") {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.Addr)
+		conn, err := net.DialTimeout("tcp", m.Addr, patience) //nolint:noctx // it has a limit of its own
 		if err == nil {
 			conn.Close()
 		}
-		return err == nil, err
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.health, nil)
+	body, err := get(m.health)
 	if err != nil {
-		return false, err
-	}
-	r, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false, err
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return false, err
+		return err
 	}
 	var is struct{ Health string }
-	err = json.Unmarshal(body, &is)
-	return is.Health == "true", err
+	if err := json.Unmarshal(body, &is); err != nil {
+		return err
+	}
+	if is.Health != "true" {
+		return fmt.Errorf("it is not healthy: %s", body)
+	}
+	return nil
 }
 
 // Metrics is what the member counts, in the text form of Prometheus.
 func (m *Member) Metrics() (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.Addr+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	r, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
+	body, err := get("http://" + m.Addr + "/metrics")
 	return string(body), err
 }
 
-// Log is what the member has printed so far.
-func (m *Member) Log() string {
-	text, err := os.ReadFile(filepath.Join(m.Dir, "log"))
+func get(url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err.Error()
+		return nil, err
 	}
-	return string(text)
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	return io.ReadAll(r.Body)
 }
 
 // URL is the member's address as Lockstep reads it.
 func (m *Member) URL() string { return "etcd://" + m.Addr }
 
-// Pid is of the process that runs, or ran last.
-func (m *Member) Pid() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.proc.Pid()
-}
-
-// Kill ends the member as a crash would.
-func (m *Member) Kill() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("kill", m.proc.Kill())
-}
-
 // Start starts the member again, in the same folder and with the same addresses. It
 // does not wait for a quorum, as there may be none.
 func (m *Member) Start() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("stop", m.proc.Stop())
-	m.check("start again", m.launch())
+	m.Change("start again", func(p *childproc.Process) error {
+		if err := p.Stop(); err != nil {
+			return err
+		}
+		return m.launch()
+	})
 }
 
 // Ready waits until the member answers with a quorum behind it.
 func (m *Member) Ready() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("wait", m.await())
-}
-
-// Pause stops the member in its tracks (SIGSTOP).
-func (m *Member) Pause() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("pause", m.proc.Pause())
-}
-
-// Continue lets a paused member go on.
-func (m *Member) Continue() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("continue", m.proc.Resume())
-}
-
-func (m *Member) check(what string, err error) {
-	if err != nil {
-		m.t.Helper()
-		m.t.Errorf("etcdtest: %s %s: %v", what, m.name, err)
-	}
-}
-
-func (m *Member) remove() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.check("end", m.proc.Kill())
-	if err := os.RemoveAll(m.Dir); err != nil {
-		m.t.Errorf("etcdtest: %v", err)
-	}
+	m.Change("wait", func(*childproc.Process) error { return m.await() })
 }
 
 // Program is the path of a server; where it is missing the test ends.

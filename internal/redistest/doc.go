@@ -10,12 +10,7 @@
 // port does not see it, and no test needs a client library to look at a key.
 package redistest
 
-// TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
-// too. Where it has Skipf, a test that finds no redis-server skips.
-type TB interface {
-	Helper()
-	Cleanup(f func())
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+import "github.com/lockstep-go/lockstep/internal/childproc"
+
+// TB is what a server needs of a [testing.T].
+type TB = childproc.TB

@@ -152,8 +152,8 @@ func TestATakenPortIsGivenUpForAnother(t *testing.T) {
 	s := Start(t)
 	s.Stop()
 	s.Port = taken.Addr().(*net.TCPAddr).Port
-	if err := s.start(); !errors.Is(err, errEnded) {
-		t.Errorf("start on a taken port: %v, want %v", err, errEnded)
+	if err := s.start(); !errors.Is(err, childproc.ErrEnded) {
+		t.Errorf("start on a taken port: %v, want %v", err, childproc.ErrEnded)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestNothingIsLeftWhenATestEnds(t *testing.T) {
 		s = Start(t)
 		s.Pause()
 	})
-	if !s.proc.Ended() {
+	if !s.Ended() {
 		t.Errorf("process %d goes on after its test", s.Pid())
 	}
 	if _, err := os.Stat(s.Dir); !errors.Is(err, os.ErrNotExist) {

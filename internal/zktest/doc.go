@@ -18,18 +18,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/need"
 )
 
-// TB is what a server needs of a [testing.T]; the conformance suite's TB has it,
-// too. Where it has Skipf, a test that finds no ZooKeeper skips.
-type TB interface {
-	Helper()
-	Cleanup(f func())
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+// TB is what a server needs of a [testing.T].
+type TB = childproc.TB
 
 // jars is where Debian puts Java libraries.
 const jars = "/usr/share/java"

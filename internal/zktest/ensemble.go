@@ -3,18 +3,14 @@ package zktest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/faultnet"
 )
-
-// Ports are taken below the range from which systems take the local ports of
-// connections.
-const firstPort, portRange = 11000, 20000
 
 // Ensemble is servers that elect a leader among them.
 type Ensemble struct {
@@ -39,7 +35,7 @@ func start(t TB, o Options, n int) *Ensemble {
 		if err = e.run(); err == nil {
 			return e
 		}
-		if !errors.Is(err, errEnded) {
+		if !errors.Is(err, childproc.ErrEnded) {
 			break // there is no use in trying other ports
 		}
 	}
@@ -53,7 +49,7 @@ type member struct{ client, quorum, election int }
 func (e *Ensemble) configure(n int, o Options) {
 	members := make([]member, n)
 	for i := range members {
-		p := freePorts(e.t, 3)
+		p := childproc.FreePorts(3)
 		members[i] = member{p[0], p[1], p[2]}
 	}
 	for i, m := range members {
@@ -74,7 +70,7 @@ func (e *Ensemble) configure(n int, o Options) {
 
 // link is a proxy in front of a member's quorum port, as another member sees it.
 func (e *Ensemble) link(from, to, quorum int) int {
-	p := faultnet.New(e.t, net.JoinHostPort("127.0.0.1", strconv.Itoa(quorum)), faultnet.Raw)
+	p := faultnet.New(e.t, childproc.Addr(quorum), faultnet.Raw)
 	e.links[[2]int{from, to}] = p
 	_, port, err := net.SplitHostPort(p.Addr)
 	if err != nil {
@@ -150,24 +146,4 @@ func (e *Ensemble) find(what, mode string) *Server {
 // follower reaches its leader through it.
 func (e *Ensemble) Link(from, to *Server) *faultnet.Proxy {
 	return e.links[[2]int{from.ID, to.ID}]
-}
-
-// FreePort is a port that nobody listens on now, for what a test configures itself.
-func FreePort(t TB) string { return strconv.Itoa(freePorts(t, 1)[0]) }
-
-// freePorts are ports that nobody listens on now.
-func freePorts(t TB, n int) []int {
-	var found []int
-	for len(found) < n {
-		port := firstPort + rand.IntN(portRange)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // it is closed at once
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatalf("zktest: %v", err)
-		}
-		found = append(found, port)
-	}
-	return found
 }

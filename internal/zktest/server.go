@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,21 +36,17 @@ type Options struct {
 	Proxied bool     // the members of an ensemble reach each other through proxies
 }
 
-// Server is one server. Its methods may be called by any goroutine while the test
-// runs; what goes wrong in them fails the test that started it.
+// Server is one server of a test.
 type Server struct {
+	*childproc.Server
+
 	ID   int    // 1, 2, …
 	Addr string // host:port for clients
-	Dir  string // where it runs
 
-	t    TB
 	java string
 	args []string
 
 	words atomic.Int64 // asked by Word and Packets
-
-	mu   sync.Mutex
-	proc *childproc.Process // nil: never started
 }
 
 // Start starts a server that stands alone and waits until it serves.
@@ -63,21 +58,17 @@ func Start(t TB, o Options) *Server {
 // newServer makes the folder and the configuration of one member.
 func newServer(t TB, id, port int, o Options, members []string) *Server {
 	java, path := needed(t)
-	dir, err := os.MkdirTemp("", "zk")
-	if err != nil {
-		t.Fatalf("zktest: %v", err)
-	}
-	s := &Server{ID: id, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Dir: dir, t: t, java: java}
-	t.Cleanup(s.remove)
+	name := "zookeeper-" + strconv.Itoa(id)
+	s := &Server{Server: childproc.NewServer(t, name), ID: id, Addr: childproc.Addr(port), java: java}
 	s.args = slices.Concat([]string{
 		"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dzookeeper.preAllocSize=1024",
-	}, o.JVM, []string{"-cp", path, "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(dir, "zoo.cfg")})
+	}, o.JVM, []string{"-cp", path, "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.Dir, "zoo.cfg")})
 	for name, text := range map[string]string{
-		"zoo.cfg":   strings.Join(slices.Concat(config(dir, port, o), members, o.Config), "\n") + "\n",
+		"zoo.cfg":   strings.Join(slices.Concat(config(s.Dir, port, o), members, o.Config), "\n") + "\n",
 		"data/myid": strconv.Itoa(id),
 	} {
-		file := filepath.Join(dir, name)
+		file := filepath.Join(s.Dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 			t.Fatalf("zktest: %v", err)
 		}
@@ -109,57 +100,23 @@ func orElse(d, other time.Duration) time.Duration {
 	return d
 }
 
-// Pid is of the process that runs, or ran last.
-func (s *Server) Pid() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.proc.Pid()
-}
-
-// Log is what the server has printed so far.
-func (s *Server) Log() string {
-	text, err := os.ReadFile(filepath.Join(s.Dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-// Kill ends the server as a crash would.
-func (s *Server) Kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.check("kill", s.proc.Kill())
-}
-
 // Launch starts a server that was killed, with its data, and does not wait.
 func (s *Server) Launch() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.check("start", s.launch())
+	s.Change("start", func(*childproc.Process) error { return s.launch() })
 }
 
 // Restart kills the server, where it runs, starts it with its data and waits
 // until it serves.
 func (s *Server) Restart() {
-	s.Kill()
-	s.Launch()
-	s.check("start again", s.await())
-}
-
-// Pause stops the process in its tracks (SIGSTOP): its port still accepts
-// connections, and nothing is answered.
-func (s *Server) Pause() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.check("pause", s.proc.Pause())
-}
-
-// Continue lets a paused process go on.
-func (s *Server) Continue() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.check("continue", s.proc.Resume())
+	s.Change("start again", func(p *childproc.Process) error {
+		if err := p.Kill(); err != nil {
+			return err
+		}
+		if err := s.launch(); err != nil {
+			return err
+		}
+		return s.await()
+	})
 }
 
 // Mode is "standalone", "leader" or "follower"; "": it serves nobody now.
@@ -188,17 +145,17 @@ func (s *Server) Packets() int {
 func (s *Server) figure(name string) int {
 	text, err := s.word("mntr", patience)
 	if err != nil {
-		s.check("mntr", err)
+		s.Check("mntr", err)
 		return 0
 	}
 	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
 			n, err := strconv.Atoi(f[1])
-			s.check(name, err)
+			s.Check(name, err)
 			return n
 		}
 	}
-	s.check("mntr", fmt.Errorf("no %s in it", name))
+	s.Check("mntr", fmt.Errorf("no %s in it", name))
 	return 0
 }
 
@@ -224,53 +181,16 @@ func (s *Server) word(word string, limit time.Duration) (string, error) {
 	return string(text), err
 }
 
-func (s *Server) check(what string, err error) {
-	if err != nil {
-		s.t.Helper()
-		s.t.Errorf("zktest: server %d: %s: %v\n%s", s.ID, what, err, s.Log())
-	}
-}
-
-func (s *Server) remove() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.check("end", s.proc.Kill())
-	if err := os.RemoveAll(s.Dir); err != nil {
-		s.t.Errorf("zktest: %v", err)
-	}
-}
-
 func (s *Server) launch() error {
-	cmd := exec.Command(s.java, s.args...) //nolint:noctx // it ends with its test, by its process id
-	cmd.Dir = s.Dir
-	proc, err := childproc.Launch(cmd)
-	if err == nil {
-		s.proc = proc
-	}
-	return err
+	return s.Server.Launch(exec.Command(s.java, s.args...)) //nolint:noctx // it ends with its test, by its process id
 }
-
-// errEnded: the process ended before it served, as it does where another has one
-// of its ports.
-var errEnded = errors.New("ZooKeeper ended at once")
 
 // await polls until the server serves.
 func (s *Server) await() error {
-	s.mu.Lock()
-	proc := s.proc
-	s.mu.Unlock()
-	deadline := time.Now().Add(patience)
-	for s.Mode() == "" {
-		switch {
-		case proc.Ended():
-			return errEnded
-		case time.Now().After(deadline):
-			return fmt.Errorf("it does not serve within %v", patience)
+	return s.Await(patience, func() error {
+		if s.Mode() == "" {
+			return errors.New("it has no mode")
 		}
-		select {
-		case <-proc.Done:
-		case <-time.After(10 * time.Millisecond): // between two looks, not instead of one
-		}
-	}
-	return nil
+		return nil
+	})
 }

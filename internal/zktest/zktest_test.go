@@ -36,7 +36,7 @@ func TestNothingIsLeftWhenATestEnds(t *testing.T) {
 	Need(t)
 	var s *Server
 	t.Run("a server", func(t *testing.T) { s = Start(t, Options{}) })
-	if s.proc != nil && !s.proc.Ended() {
+	if !s.Ended() {
 		t.Error("its process goes on")
 	}
 	if _, err := os.Stat(s.Dir); !os.IsNotExist(err) {
