@@ -176,17 +176,19 @@ func (b *Ballot) open(s *seen[ballotState]) error {
 		return nil
 	}
 	if is := s.state; is.N != b.voters.n || is.Rule != b.rule || !slices.Equal(is.Names, b.voters.names) {
-		return &MismatchError{Name: b.r.m.name, Detail: fmt.Sprintf("the vote has %d voters%s and the rule %q, not %d%s and %q",
-			is.N, among(is.Names), is.Rule, b.voters.n, among(b.voters.names), b.rule)}
+		return &MismatchError{Name: b.r.m.name, Detail: fmt.Sprintf("the vote has %s, and was asked for with %s",
+			ballotTerms(is.N, is.Names, is.Rule), ballotTerms(b.voters.n, b.voters.names, b.rule))}
 	}
 	return nil
 }
 
-func among(names []string) string {
-	if names == nil {
-		return ""
+// ballotTerms is what all who vote must say alike.
+func ballotTerms(n int, names []string, rule Rule) string {
+	ids := "any ids"
+	if names != nil {
+		ids = fmt.Sprintf("the ids %.100q", names)
 	}
-	return fmt.Sprintf(" %.100q", names)
+	return fmt.Sprintf("%d voters of %s and the rule %q", n, ids, rule)
 }
 
 // cast adds a vote, and closes the ballot with the one that decides.
@@ -248,7 +250,7 @@ func (b *Ballot) checkVote(id, choice string) error {
 		return err
 	}
 	if b.voters.names != nil && !slices.Contains(b.voters.names, id) {
-		return invalidf("voter %.40q is none of%s", id, among(b.voters.names))
+		return invalidf("voter %.40q is none of %.100q", id, b.voters.names)
 	}
 	return checkWord("choice", choice)
 }

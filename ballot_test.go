@@ -112,14 +112,17 @@ func TestAVoteOfOtherTermsIsRefused(t *testing.T) {
 		c := newService(t).client()
 		vote(t, c.Ballot("rollout", lockstep.NamedVoters("a", "b")), "a", "yes", "yes")
 		for what, other := range map[string]*lockstep.Ballot{
-			"number": c.Ballot("rollout", lockstep.AnyVoters(3)),
-			"names":  c.Ballot("rollout", lockstep.NamedVoters("a", "c")),
-			"rule":   c.Ballot("rollout", lockstep.NamedVoters("a", "b")).Rule(lockstep.RuleAll),
+			"3 voters of any ids": c.Ballot("rollout", lockstep.AnyVoters(3)),
+			"2 voters of any ids": c.Ballot("rollout", lockstep.AnyVoters(2)),
+			`the ids ["a" "c"]`:   c.Ballot("rollout", lockstep.NamedVoters("a", "c")),
+			`and the rule "all"`:  c.Ballot("rollout", lockstep.NamedVoters("a", "b")).Rule(lockstep.RuleAll),
 		} {
 			_, err := other.Vote(t.Context(), "a", "yes")
 			wantErr(t, err, lockstep.ErrMismatch)
 			_, err = other.Decision(t.Context())
-			if wantErr(t, err, lockstep.ErrMismatch); !strings.Contains(err.Error(), "the vote has 2 voters") {
+			const is = `the vote has 2 voters of the ids ["a" "b"] and the rule "majority", and was asked for with `
+			wantErr(t, err, lockstep.ErrMismatch)
+			if _, asked, ok := strings.Cut(err.Error(), is); !ok || !strings.Contains(asked, what) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
