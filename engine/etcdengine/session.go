@@ -61,7 +61,8 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	s.key = e.sessionKey(s.hex)
 	put, err := e.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(s.key, sessionMark, clientv3.WithLease(s.lease))}, nil)
 	if err != nil {
-		return nil, errors.Join(err, e.revoke(context.WithoutCancel(ctx), s.lease))
+		_ = e.revoke(ctx, s.lease) // else it ends by itself
+		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancelCause(e.ctx)
 	e.running.Go(func() { s.listen(put.Header.GetRevision() + 1) })
@@ -145,7 +146,7 @@ func (s *Session) follow(from int64) int64 {
 	defer done()
 	for r := range s.e.client.Watch(ctx, s.key, clientv3.WithRev(from)) {
 		if r.CompactRevision > 0 { // it was cut off for long: what was told meanwhile is lost
-			return s.lookAtKey(ctx, r.CompactRevision)
+			return s.lookAtKey(ctx, from)
 		}
 		if r.Err() != nil {
 			return from

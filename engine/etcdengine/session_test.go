@@ -12,7 +12,10 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
+	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/internal/childproc"
 	"github.com/lockstep-go/lockstep/internal/etcdtest"
@@ -228,6 +231,77 @@ func TestAKeepAliveOfAnEarlierTermProvesNothing(t *testing.T) {
 	if err := c.confirm(c.ctx, alive.GetHeader().GetRaftTerm()); err == nil || engine.Definite(err) {
 		t.Errorf("a keep-alive of the term before: %v, want an error that leaves it open", err)
 	}
+}
+
+// A session that ended while its watch was cut off, and then the history was compacted:
+// who looks for its key looks again until there is an answer.
+func TestAnEndBeforeACompactionIsToldThoughTheFirstLookFails(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := admin(t, s.Addr)
+	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{})
+	_, begun, err := c.look(c.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Revoke(c.ctx, c.lease); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Put(c.ctx, "later", ""); err != nil {
+		t.Fatal(err)
+	}
+	compact(t, a)
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	ended := false
+	cutOff := &Session{ // the same one, without the goroutine that has followed it
+		e: openOn(t, []string{s.Addr}, nil), lease: c.lease, key: c.key, ctx: ctx, cancel: cancel,
+		lost: func(engine.ClaimID, error) { ended = true },
+	}
+	cutOff.e.timeout = time.Nanosecond
+	from := cutOff.follow(begun + 1)
+	cutOff.e.timeout = patience
+	if from = cutOff.follow(from); !ended {
+		t.Errorf("it goes on from revision %d", from)
+	}
+}
+
+// A session that could not be begun keeps nobody waiting for the server to forget it.
+func TestBeginObeysItsContextAlsoBetweenItsSteps(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	ctx, cancel := context.WithCancel(guarded(t))
+	config := clientv3.Config{Endpoints: []string{s.Addr}, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(
+		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if strings.HasSuffix(method, "/Txn") { // the lease is granted
+				s.Pause()
+				time.AfterFunc(50*time.Millisecond, cancel)
+			}
+			return next(ctx, method, req, reply, cc, opts...)
+		}),
+	}}
+	client, err := clientv3.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := FromClient(ctx, client, WithTimeout(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.owned = true
+	done := make(chan error, 1)
+	go func() { _, err := e.Begin(ctx, engine.SessionOptions{TTL: time.Minute}); done <- err }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Begin: %v", err)
+		}
+		s.Continue()
+	case <-time.After(patience):
+		t.Error("Begin does not return")
+		s.Continue()
+		<-done
+	}
+	e.Close()
 }
 
 // childWaits names the variable that makes this test's program the process that waits.
