@@ -10,11 +10,12 @@ import (
 	"github.com/lockstep-go/lockstep/internal/etcdtest"
 )
 
-// examined is what the doctor finds, by levels.
-func examined(t *testing.T, addrs ...string) map[engine.Level]string {
+// examined is what the doctor finds, by levels. Each thing that does not answer costs a
+// timeout.
+func examined(t *testing.T, timeout string, addrs ...string) map[engine.Level]string {
 	t.Helper()
 	findings, err := engine.Drivers{Driver}.Examine(guarded(t), engine.Target{
-		Scheme: scheme, Hosts: addrs, Params: map[string]string{"timeout": "2s"},
+		Scheme: scheme, Hosts: addrs, Params: map[string]string{"timeout": timeout},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func TestDoctorOfAHealthyClusterChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := examined(t, c.Addrs()...)
+	by := examined(t, "40s", c.Addrs()...)
 	want(t, by, engine.LevelOK, "the cluster has 3 members", "a quorum answers", "no alarm", "leases are granted", "is etcd 3.7")
 	if by[engine.LevelDanger]+by[engine.LevelWarning] != "" {
 		t.Errorf("a healthy cluster: %v", by)
@@ -72,7 +73,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			break
 		}
 	}
-	by := examined(t, s.Addr)
+	by := examined(t, "40s", s.Addr)
 	want(t, by, engine.LevelDanger, "alarm NOSPACE", "no lease is granted")
 	want(t, by, engine.LevelWarning, "the cluster has one member", "of 3 MiB")
 	want(t, by, engine.LevelNote, "revisions was compacted")
@@ -82,9 +83,9 @@ func TestDoctorFindsMembersThatAreAway(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.StartWith(t, etcdtest.Options{Members: 3, Args: unsafe})
 	c.Members[1].Kill()
-	want(t, examined(t, c.Addrs()...), engine.LevelWarning, "member "+c.Members[1].Addr+" does not answer")
+	want(t, examined(t, "2s", c.Addrs()...), engine.LevelWarning, "member "+c.Members[1].Addr+" does not answer")
 	c.Members[2].Kill()
-	want(t, examined(t, c.Addrs()...), engine.LevelDanger, "a read that needs a quorum fails")
+	want(t, examined(t, "2s", c.Addrs()...), engine.LevelDanger, "a read that needs a quorum fails")
 	c.Members[0].Kill()
 	_, err := engine.Drivers{Driver}.Examine(guarded(t), engine.Target{Scheme: scheme, Hosts: c.Addrs(), Params: map[string]string{"timeout": "1s"}})
 	if err == nil || !strings.Contains(err.Error(), "connect to") {
@@ -95,5 +96,5 @@ func TestDoctorFindsMembersThatAreAway(t *testing.T) {
 func TestDoctorKnowsOldVersions(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.StartWith(t, etcdtest.Options{Program: etcdtest.Debian})
-	want(t, examined(t, c.Addrs()...), engine.LevelNote, "is etcd 3.4")
+	want(t, examined(t, "40s", c.Addrs()...), engine.LevelNote, "is etcd 3.4")
 }

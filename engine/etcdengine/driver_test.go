@@ -77,7 +77,7 @@ func TestAServerThatIsNotThereIsToldInTime(t *testing.T) {
 func TestAPrefixHoldsEverything(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	e, err := open(guarded(t), target(t, s.URL()+"/teams/one"))
+	e, err := open(guarded(t), target(t, s.URL()+"/teams/one?"+patient))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestAUserOfOnePrefixSuffices(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t, append([]string{"--bcrypt-cost", "4"}, unsafe...)...)
 	permit(t, s)
-	url := "etcd://lockstep:secret@" + s.Addr + "/locks"
+	url := "etcd://lockstep:secret@" + s.Addr + "/locks?" + patient
 	e, err := open(guarded(t), target(t, url))
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestAnAuthTokenThatExpiresIsRenewed(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t, append([]string{"--bcrypt-cost", "4", "--auth-token-ttl", "1"}, unsafe...)...)
 	permit(t, s)
-	client, err := lockstep.Open(guarded(t), "etcd://lockstep:secret@"+s.Addr+"/locks", Driver, lockstep.WithTTL(20*time.Second))
+	client, err := lockstep.Open(guarded(t), "etcd://lockstep:secret@"+s.Addr+"/locks?"+patient, Driver, lockstep.WithTTL(20*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestTLSWithACertificateOfTheClient(t *testing.T) {
 		"--client-cert-auth", "--trusted-ca-file", a.path("ca.crt"),
 	}, unsafe...)}).Members[0]
 	good := s.URL() + "?ca=" + a.path("ca.crt") + "&cert=" + a.path("client.crt") + "&key=" + a.path("client.key")
-	e, err := open(guarded(t), target(t, good))
+	e, err := open(guarded(t), target(t, good+"&"+patient))
 	if err != nil {
 		t.Fatal(err)
 	}

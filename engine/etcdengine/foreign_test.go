@@ -32,7 +32,8 @@ type etcdctl struct {
 func runEtcdctl(t *testing.T, addr string, args ...string) *etcdctl {
 	t.Helper()
 	path := need.Program(t, "etcdctl", "etcd-client")
-	c := &etcdctl{t: t, cmd: exec.Command(path, append([]string{"--endpoints", addr}, args...)...), lines: make(chan string, 100)}
+	args = append([]string{"--endpoints", addr, "--dial-timeout", "40s", "--command-timeout", "40s"}, args...)
+	c := &etcdctl{t: t, cmd: exec.Command(path, args...), lines: make(chan string, 100)}
 	c.cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {

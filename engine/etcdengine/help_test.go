@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -40,10 +41,15 @@ func start(t *testing.T) *etcdtest.Member {
 	return etcdtest.Start(t, unsafe...)
 }
 
+// patient is for URLs: no request of a test ends because the machine is loaded.
+const patient = "timeout=40s&dial-timeout=40s"
+
 // opened on addresses as a user does, by a URL's target.
 func openOn(t *testing.T, addrs []string, params map[string]string) *Engine {
 	t.Helper()
-	e, err := open(guarded(t), engine.Target{Scheme: scheme, Hosts: addrs, Params: params})
+	with := target(t, "etcd://h?"+patient).Params
+	maps.Copy(with, params)
+	e, err := open(guarded(t), engine.Target{Scheme: scheme, Hosts: addrs, Params: with})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -142,9 +148,9 @@ func (q *queued) granted() engine.Grant {
 // core is a client as a program of a user's has it.
 func core(t *testing.T, addrs []string, ttl time.Duration) *lockstep.Client {
 	t.Helper()
-	timeout := "?timeout=20s&dial-timeout=20s"
+	timeout := "?" + patient
 	if len(addrs) > 1 { // a member that stands still costs so much
-		timeout = "?timeout=3s&dial-timeout=20s"
+		timeout = "?timeout=3s&dial-timeout=40s"
 	}
 	quiet := lockstep.WithLogger(slog.New(slog.DiscardHandler))
 	c, err := lockstep.Open(guarded(t), "etcd://"+strings.Join(addrs, ",")+timeout, Driver, lockstep.WithTTL(ttl), quiet)

@@ -53,7 +53,7 @@ func TestAGhostIsRemovedAtItsSecondRenewal(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	a := admin(t, s.Addr)
-	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{TTL: 2 * time.Second})
+	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{TTL: 20 * time.Second})
 	held, ghost := mutex("held"), mutex("n")
 	c.take(held)
 	sh, _ := shapeOf(ghost)
@@ -318,11 +318,15 @@ func TestMain(m *testing.M) {
 
 func waitInChild(addr string) error {
 	ctx := context.Background()
-	e, err := open(ctx, engine.Target{Scheme: scheme, Hosts: []string{addr}})
+	to, err := lockstep.ParseURL("etcd://" + addr + "?" + patient)
 	if err != nil {
 		return err
 	}
-	s, err := e.Begin(ctx, engine.SessionOptions{TTL: 2 * time.Second})
+	e, err := open(ctx, to)
+	if err != nil {
+		return err
+	}
+	s, err := e.Begin(ctx, engine.SessionOptions{TTL: 10 * time.Second})
 	if err != nil {
 		return err
 	}
