@@ -64,6 +64,7 @@ func newEngine(c *clientv3.Client, opts []Option) *Engine {
 		opt(e)
 	}
 	e.straggle = 2 * e.timeout
+	e.records.asking = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }

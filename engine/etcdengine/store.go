@@ -199,6 +199,8 @@ func (c *commit) refused(r *clientv3.TxnResponse) (engine.Revision, error) {
 // themselves an hour after. A lease takes the ids of one minute, as all that is bound
 // to one goes in one step.
 type records struct {
+	asking chan struct{} // holds one: a commit asks for the next, others wait for it
+
 	mu    sync.Mutex
 	id    clientv3.LeaseID
 	until time.Time
@@ -214,18 +216,35 @@ func (r *records) lease(ctx context.Context, e *Engine, txID string) (clientv3.L
 	if txID == "" {
 		return clientv3.NoLease, nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if r.id != clientv3.NoLease && now.Before(r.until) {
-		return r.id, nil
+	if id, ok := r.current(); ok {
+		return id, nil
 	}
+	ctx, done := e.request(ctx)
+	defer done()
+	select {
+	case r.asking <- struct{}{}:
+		defer func() { <-r.asking }()
+	case <-ctx.Done():
+		return clientv3.NoLease, e.explain(ctx, ctx.Err())
+	}
+	if id, ok := r.current(); ok {
+		return id, nil
+	}
+	now := time.Now()
 	granted, err := e.grant(ctx, retention+2*recordsWindow)
 	if err != nil {
 		return clientv3.NoLease, err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.id, r.until = granted.ID, now.Add(recordsWindow)
 	return r.id, nil
+}
+
+func (r *records) current() (clientv3.LeaseID, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.id, r.id != clientv3.NoLease && time.Now().Before(r.until)
 }
 
 // forget drops a lease that the server no longer has: this machine was suspended, or
