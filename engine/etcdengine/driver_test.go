@@ -73,6 +73,43 @@ func TestAServerThatIsNotThereIsToldInTime(t *testing.T) {
 	}
 }
 
+// A member that is away is dialled again and again: in the end twice a second, where
+// grpc by itself would pause for longer than sessions live; and never in a busy loop.
+func TestAMemberThatIsAwayIsDialledSoonAndNotWithoutAPause(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	o, err := options(target(t, "etcd://"+ln.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := connect(t.Context(), o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	stop := time.AfterFunc(patience, func() { ln.Close() })
+	defer stop.Stop()
+	c.ActiveConnection().Connect()
+	var first time.Time
+	for i := range 9 { // by grpc's own pauses it would take 70 s
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatalf("dialled %d times in %v", i, patience)
+		}
+		conn.Close()
+		if i == 0 {
+			first = time.Now()
+		}
+	}
+	if took := time.Since(first); took < time.Second {
+		t.Errorf("dialled 9 times in %v", took)
+	}
+}
+
 // With a prefix everything is under it, Lockstep's own keys too.
 func TestAPrefixHoldsEverything(t *testing.T) {
 	t.Parallel()

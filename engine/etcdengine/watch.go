@@ -115,8 +115,10 @@ func (w *mapWatch) follow(ctx context.Context) error {
 	}
 }
 
+// open waits for a connection where there is none, and for as long as the core does: an
+// error would have it pause, and the longer the more there were.
 func (w *mapWatch) open(ctx context.Context) (pb.Watch_WatchClient, error) {
-	stream, err := pb.NewWatchClient(w.s.client.ActiveConnection()).Watch(ctx, grpc.MaxCallRecvMsgSize(math.MaxInt32))
+	stream, err := pb.NewWatchClient(w.s.client.ActiveConnection()).Watch(ctx, grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(math.MaxInt32))
 	if err != nil {
 		return nil, rpctypes.Error(err)
 	}
