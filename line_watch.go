@@ -43,7 +43,7 @@ func (c *Client) lines(ctx context.Context, full string) iter.Seq2[Line, error] 
 				failures = 1
 			}
 			c.opts.log.Debug("lockstep: the watch of a line was interrupted; it is resumed", "name", full, "error", err)
-			sleep(ctx, pause(c.opts.ttl, failures))
+			sleep(ctx, pause(engine.Stale, failures))
 		}
 	}
 }

@@ -25,10 +25,10 @@ type shelf struct {
 type commitFunc func(context.Context, engine.Tx) (engine.Revision, error)
 
 // shelved is a program of its own, with a store that the test can rig.
-func (s *service) shelved() (*lockstep.Client, *shelf) {
+func (s *service) shelved(opts ...lockstep.Option) (*lockstep.Client, *shelf) {
 	s.t.Helper()
 	sh := &shelf{Engine: s.s.Engine(), living: map[*context.CancelCauseFunc]struct{}{}}
-	return s.over(&rig{Engine: sh}), sh
+	return s.over(&rig{Engine: sh}, opts...), sh
 }
 
 func (s *shelf) Store() engine.Store { return shelfStore{s.Engine.Store(), s} }

@@ -56,6 +56,21 @@ func TestInterruptedWatchPausesBetweenTries(t *testing.T) {
 	})
 }
 
+// How long a session may live does not tell how soon its client sees a change.
+func TestInterruptedWatchResumesSoonWhateverTheTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, sh := newService(t).shelved(lockstep.WithTTL(time.Hour))
+		sh.watch = func(context.Context, engine.Revision) iter.Seq2[engine.Event, error] {
+			return func(yield func(engine.Event, error) bool) { yield(engine.Event{}, errNoReply) }
+		}
+		w := watch(t, c.Map("m").Watch(t.Context()))
+		time.Sleep(time.Hour)
+		sh.set(func() { sh.watch = nil })
+		time.Sleep(engine.Stale / 10)
+		w.want("none@0 snapshot synced")
+	})
+}
+
 // S9: after a gap the difference is worked out, deletions included, and said to
 // be one.
 func TestGapIsResyncedWithDeletions(t *testing.T) {

@@ -172,7 +172,7 @@ func (u *upstream) follow(ctx context.Context) error {
 		if failures == 1 {
 			log.Warn("lockstep: a watch was interrupted; it is resumed", "error", err)
 		}
-		sleep(ctx, pause(u.c.opts.ttl, failures))
+		sleep(ctx, pause(engine.Stale, failures)) // a map's watch belongs to no session
 	}
 }
 
