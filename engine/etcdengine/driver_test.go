@@ -197,10 +197,17 @@ func TestAUserOfOnePrefixSuffices(t *testing.T) {
 	if err := c.End(c.ctx, nil); err != nil {
 		t.Errorf("End: %v", err)
 	}
+	e.prefix = "/others/"
+	for ev, err := range e.Store().Watch(c.ctx, "m", 1) {
+		if !errors.Is(err, engine.ErrUnusable) {
+			t.Errorf("a watch of what the user may not read: %+v, %v, want ErrUnusable", ev, err)
+			break
+		}
+	}
 	for what, url := range map[string]string{
-		"no user":        "etcd://" + s.Addr + "/locks",
-		"wrong password": "etcd://lockstep:secre@" + s.Addr + "/locks",
-		"another prefix": "etcd://lockstep:secret@" + s.Addr + "/others",
+		"no user":        "etcd://" + s.Addr + "/locks?" + patient,
+		"wrong password": "etcd://lockstep:secre@" + s.Addr + "/locks?" + patient,
+		"another prefix": "etcd://lockstep:secret@" + s.Addr + "/others?" + patient,
 	} {
 		_, err := Driver.Open(guarded(t), target(t, url))
 		if !errors.Is(err, engine.ErrUnusable) || strings.Contains(err.Error(), "secre") {

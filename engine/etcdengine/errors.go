@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -67,4 +68,14 @@ var repairs = []struct {
 	{rpctypes.ErrUserEmpty, "the server wants a user and a password"},
 	{rpctypes.ErrPermissionDenied, "this user may not do it: grant its role readwrite on the keys (see the engine's page)"},
 	{rpctypes.ErrCorrupt, "the members' data differ: etcd has raised the alarm CORRUPT"},
+}
+
+// cancelled is why the server ended a watch, which it says in words only.
+func cancelled(reason string) error {
+	for _, r := range repairs {
+		if strings.HasSuffix(reason, r.err.Error()) {
+			return r.err
+		}
+	}
+	return fmt.Errorf("etcd: the watch was cancelled: %s", reason)
 }

@@ -3,10 +3,10 @@ package etcdengine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -42,7 +42,7 @@ type mapWatch struct {
 	m     string
 	at    engine.Revision // shown up to here
 	yield func(engine.Event, error) bool
-	parts []*mvccpb.Event // of an answer that comes in fragments
+	part  []*mvccpb.Event // of a commit: the fragment that follows may have the rest
 
 	from   engine.Revision // where the stream began
 	doubts int             // how often to ask yet whether it could begin there
@@ -97,7 +97,7 @@ func (w *mapWatch) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.from, w.doubts, w.parts = w.at, 2, nil
+	w.from, w.doubts, w.part = w.at, 2, nil
 	asking := make(chan struct{})
 	go func() {
 		defer close(asking)
@@ -153,18 +153,19 @@ func (w *mapWatch) received(ctx context.Context, r *pb.WatchResponse) error {
 	case r.GetCompactRevision() > 0:
 		return errGap
 	case r.GetCanceled():
-		return fmt.Errorf("etcd: the watch was cancelled: %s", r.GetCancelReason())
+		return cancelled(r.GetCancelReason())
 	case r.GetCreated():
 		return w.current(ctx)
 	}
-	w.parts = append(w.parts, r.GetEvents()...)
-	if r.GetFragment() {
-		return nil
-	}
-	events := w.parts
-	w.parts = nil
+	events := append(w.part, r.GetEvents()...)
+	w.part = nil
 	if len(events) == 0 {
 		return w.current(ctx)
+	}
+	if r.GetFragment() {
+		last := events[len(events)-1].GetKv().GetModRevision()
+		begun := slices.IndexFunc(events, func(ev *mvccpb.Event) bool { return ev.GetKv().GetModRevision() == last })
+		events, w.part = events[:begun], slices.Clone(events[begun:])
 	}
 	return w.commits(ctx, events)
 }
