@@ -157,7 +157,7 @@ func (w *mapWatch) received(ctx context.Context, r *pb.WatchResponse) error {
 	case r.GetCreated():
 		return w.current(ctx)
 	}
-	events := append(w.part, r.GetEvents()...)
+	events := slices.Concat(w.part, r.GetEvents())
 	w.part = nil
 	if len(events) == 0 {
 		return w.current(ctx)
