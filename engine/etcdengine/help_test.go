@@ -13,6 +13,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
@@ -43,6 +45,27 @@ func start(t *testing.T) *etcdtest.Member {
 
 // patient is for URLs: no request of a test ends because the machine is loaded.
 const patient = "timeout=40s&dial-timeout=40s"
+
+// intercepted is an engine whose requests go through a function.
+func intercepted(t *testing.T, s *etcdtest.Member, through func(ctx context.Context, method string, next func(context.Context) error) error) *Engine {
+	t.Helper()
+	config := clientv3.Config{Endpoints: []string{s.Addr}, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(
+		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return through(ctx, method, func(ctx context.Context) error { return next(ctx, method, req, reply, cc, opts...) })
+		}),
+	}}
+	c, err := clientv3.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := FromClient(guarded(t), c, WithTimeout(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.owned = true
+	t.Cleanup(func() { e.Close() })
+	return e
+}
 
 // opened on addresses as a user does, by a URL's target.
 func openOn(t *testing.T, addrs []string, params map[string]string) *Engine {

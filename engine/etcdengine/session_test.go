@@ -12,8 +12,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
@@ -265,29 +263,63 @@ func TestAnEndBeforeACompactionIsToldThoughTheFirstLookFails(t *testing.T) {
 	}
 }
 
+// A note that was delayed on its way, until its caller had left, does not undo the one
+// that was set meanwhile.
+func TestANoteThatArrivesLateUndoesNoLaterOne(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	ctx := guarded(t)
+	var delays atomic.Bool
+	delayed, release, arrived := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	e := intercepted(t, s, func(ctx context.Context, method string, next func(context.Context) error) error {
+		if !strings.HasSuffix(method, "/Txn") || !delays.CompareAndSwap(true, false) {
+			return next(ctx)
+		}
+		close(delayed)
+		go func() {
+			<-release
+			arrived <- next(context.WithoutCancel(ctx))
+		}()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	c := begin(t, e, engine.SessionOptions{TTL: time.Minute})
+	claim := mutex("n")
+	c.take(claim)
+	delays.Store(true)
+	left, leave := context.WithCancel(ctx)
+	first := make(chan error, 1)
+	go func() { first <- c.SetNote(left, claim, []byte("first")) }()
+	<-delayed
+	leave()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	if err := c.SetNote(ctx, claim, []byte("second")); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := <-arrived; err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.Line(ctx, "n")
+	if err != nil || len(l.Holders) != 1 || string(l.Holders[0].Note) != "second" {
+		t.Errorf("%+v, %v, want the note that was set last", l, err)
+	}
+}
+
 // A session that could not be begun keeps nobody waiting for the server to forget it.
 func TestBeginObeysItsContextAlsoBetweenItsSteps(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	ctx, cancel := context.WithCancel(guarded(t))
-	config := clientv3.Config{Endpoints: []string{s.Addr}, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(
-		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			if strings.HasSuffix(method, "/Txn") { // the lease is granted
-				s.Pause()
-				time.AfterFunc(50*time.Millisecond, cancel)
-			}
-			return next(ctx, method, req, reply, cc, opts...)
-		}),
-	}}
-	client, err := clientv3.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := FromClient(ctx, client, WithTimeout(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.owned = true
+	e := intercepted(t, s, func(ctx context.Context, method string, next func(context.Context) error) error {
+		if strings.HasSuffix(method, "/Txn") { // the lease is granted
+			s.Pause()
+			time.AfterFunc(50*time.Millisecond, cancel)
+		}
+		return next(ctx)
+	})
 	done := make(chan error, 1)
 	go func() { _, err := e.Begin(ctx, engine.SessionOptions{TTL: time.Minute}); done <- err }()
 	select {
@@ -301,7 +333,6 @@ func TestBeginObeysItsContextAlsoBetweenItsSteps(t *testing.T) {
 		s.Continue()
 		<-done
 	}
-	e.Close()
 }
 
 // childWaits names the variable that makes this test's program the process that waits.
