@@ -19,10 +19,10 @@ func etcdTable() table {
 			ours: ourLocker, best: target{atMost: 0.05},
 			peers: []rival{floor(rawDeleteEvent, target{atMost: 1.3}), competitor(etcdMutex)},
 		},
-		turns:      turnsOf{peer: etcdMutex, target: target{atLeast: 10}, also: longestWait},
-		crowd:      crowdOf{peers: []string{etcdMutex}, lines: crowdLines},
-		held:       heldOf{whole: true, requests: "requests while only holding", renewals: "renewals, three requests each"},
+		turns:      turnsOf{peer: etcdMutex, target: target{atLeast: 10}, longest: longestWait},
+		crowd:      crowdOf{peers: []rival{forReference(etcdMutex)}, handOff: target{atMost: 3}, renewal: 4},
+		held:       heldOf{renewal: "keep-alives, ends of their streams, reads and audits", each: target{atMost: 4}},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(rawPutEvent)}},
-		watchers:   watchesOf{what: "watches at the server: of the map"},
+		watchers:   watchesOf{what: "watches at the server: of the map", target: target{atMost: 1}},
 	}.table()
 }

@@ -39,6 +39,8 @@ func turnsRow(what string, processes int, peer, kind string, t target) row {
 		ours:   turnsContender("Lockstep", "lockstep", processes),
 		peer:   turnsContender(peer, kind, processes),
 		target: t,
-		also:   longestWait(what+", longest wait / mean", peer),
+		also: func(ours, theirs sampler) []line {
+			return fairness(what+", ", peer, ours.(*turns), theirs.(*turns), target{}, longestWait)
+		},
 	}
 }

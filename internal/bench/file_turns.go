@@ -33,6 +33,9 @@ func (t *turnsReport) add(o turnsReport) {
 
 const turnsSpan = 500 * time.Millisecond
 
+// longestWait is beside the mean of all.
+var longestWait = target{atMost: 20, unit: " ×"}
+
 // turns is a sampler: hand-offs per second.
 type turns struct {
 	all    []*process
@@ -106,15 +109,18 @@ func (t *turns) jain() float64 {
 
 func (t *turns) close() error { return closeAll(t.all) }
 
-// longestWait is the line on the waits of both.
-func longestWait(what, peer string) func(ours, theirs sampler) []line {
-	type waited interface{ longestOverMean() float64 }
-	return func(ours, theirs sampler) []line {
-		o, p := ours.(waited), theirs.(waited)
-		return []line{{
-			what: what, ours: plain.format(o.longestOverMean()) + " ×", peer: peer, theirs: plain.format(p.longestOverMean()) + " ×",
-			target: target{atMost: 20, unit: " ×"}, got: o.longestOverMean(),
-		}}
+// fairness is the lines on the shares and the waits of both.
+func fairness(what, peer string, ours, theirs *turns, shares, longest target) []line {
+	times := func(t *turns) string { return plain.format(t.longestOverMean()) + " ×" }
+	return []line{
+		{
+			what: what + "Jain's index of the shares", ours: fmt.Sprintf("%.4f", ours.jain()), peer: peer,
+			theirs: fmt.Sprintf("%.4f", theirs.jain()), target: shares, got: ours.jain(),
+		},
+		{
+			what: what + "longest wait / mean", ours: times(ours), peer: peer, theirs: times(theirs),
+			target: longest, got: ours.longestOverMean(),
+		},
 	}
 }
 

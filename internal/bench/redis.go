@@ -20,7 +20,7 @@ func redisTable() table {
 		},
 		manyNames: match{
 			ours: ourLocker, best: target{atLeast: 0.95},
-			peers: append([]rival{forReference(rawRueidis)}, libraries...), // no library: the floor
+			peers: append([]rival{forReference(rawRueidis), forReference(rawGoRedis)}, libraries...), // no libraries: the floor
 		},
 		handedOver: match{ours: ourLocker, peers: []rival{
 			floor(publishMessage, target{atMost: 1.5}),
@@ -28,15 +28,18 @@ func redisTable() table {
 			forReference(redislockAt1ms),
 			forReference(rueidislockDefault),
 		}},
-		turns: turnsOf{peer: redislockAt1ms, target: target{atLeast: 1.4}, also: costsOfTurns},
+		turns: turnsOf{peer: redislockAt1ms, target: target{atLeast: 1.4}},
 		crowd: crowdOf{
-			peers:   []string{redsyncOnRueidis, redsyncAt1ms, redislockAt1ms, rueidislockDefault, rueidislockOfOneMajority},
-			settled: true, lines: redisCrowdLines,
+			peers: []rival{
+				forReference(redsyncOnRueidis),
+				forReference(redsyncAt1ms),
+				floor(redislockAt1ms, target{atMost: 0.1}),
+				forReference(rueidislockDefault),
+				forReference(rueidislockOfOneMajority),
+			},
+			handOff: target{atMost: 2}, renewal: 1, pings: "PINGs on silent connections",
 		},
-		held: heldOf{
-			requests: "requests while only holding, PINGs among them", target: target{atMost: 50, unit: "/s"},
-			renewals: "renewals (of all leases, in batches of requests)",
-		},
+		held:       heldOf{requests: target{atMost: 50, unit: "/s"}, renewal: "requests, in batches of leases,"},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(publishMessage)}},
 		watchers:   watchesOf{what: "subscriptions at the server", target: target{atMost: 1}},
 	}.table()

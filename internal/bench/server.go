@@ -38,7 +38,7 @@ type countingServer interface {
 // tally is of requests, as a server counts them.
 type tally struct {
 	requests int64
-	pings    int64 // of these, where the server tells
+	pings    int64 // of these, where it tells; a ZooKeeper counts reads with them
 	commands int64 // all that were carried out, those in scripts among them; where it tells
 }
 
@@ -50,6 +50,40 @@ func (t tally) minus(o tally) tally {
 
 func (t tally) plus(o tally) tally {
 	return tally{t.requests + o.requests, t.pings + o.pings, t.commands + o.commands}
+}
+
+// account is what was asked of a server up to now, and what the clients know of it.
+type account struct {
+	tally
+
+	seen counts
+}
+
+func (a account) minus(o account) account {
+	return account{a.tally.minus(o.tally), a.seen.minus(o.seen)}
+}
+
+// audit is an account. A settled one is of a moment when no renewal is under way, or
+// that would be in one of two that are compared: two looks in turn are the same.
+func audit(at countingServer, sent []string, seen func() (counts, error), settled bool) (account, error) {
+	look := func() (a account, err error) {
+		if a.tally, err = at.received(sent); err != nil {
+			return a, err
+		}
+		a.seen, err = seen()
+		return a, err
+	}
+	last, err := look()
+	for err == nil && settled {
+		var now account
+		now, err = look()
+		same := now.asked() == last.asked() && now.seen.Renewals == last.seen.Renewals
+		last = now
+		if same {
+			break
+		}
+	}
+	return last, err
 }
 
 // sessions is a service in which locks live as long as their client's session: none

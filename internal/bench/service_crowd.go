@@ -20,12 +20,12 @@ const (
 	crowdPasses  = 30 * time.Second        // at most, until all have had the lock: some hang
 )
 
-// crowdOf is who else waits, and what is printed.
+// crowdOf is who else waits, and what the server counts.
 type crowdOf struct {
-	peers []string
-	// settled: what is no renewal is told, so that none may be under way at a count.
-	settled bool
-	lines   func(ours crowdCost, peers []crowdCost) []line
+	peers   []rival // their targets are about the requests while all only wait
+	handOff target  // of requests each
+	renewal int64   // requests that one is
+	pings   string  // how those are called that the server counts; "": there are none
 }
 
 type serviceCrowdRow struct {
@@ -37,10 +37,10 @@ func (serviceCrowdRow) name() string { return crowdOf100 }
 
 func (c serviceCrowdRow) measure(b *bench) ([]line, error) {
 	var all []crowdCost
-	for _, kind := range append([]string{ourLocker}, c.peers...) {
-		cost, err := c.count(b, kind)
+	for _, r := range append([]rival{{kind: ourLocker}}, c.peers...) {
+		cost, err := c.count(b, r.kind)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", kind, err)
+			return nil, fmt.Errorf("%s: %w", r.kind, err)
 		}
 		all = append(all, cost)
 	}
@@ -73,7 +73,7 @@ func (c serviceCrowdRow) count(b *bench, kind string) (cost crowdCost, err error
 	if err != nil {
 		return cost, errors.Join(err, unlock(), holder.close())
 	}
-	w := &waitingCrowd{server: c.server, kind: kind, settled: c.settled && kind == ourLocker, holder: holder, all: all, waiters: processes * each}
+	w := &waitingCrowd{server: c.server, kind: kind, crowdOf: c.crowdOf, holder: holder, all: all, waiters: processes * each}
 	defer func() {
 		// A kind that hangs leaves its lock, and the next one wants the same key.
 		err = errors.Join(err, holder.close(), closeAll(all), c.server.clear())
@@ -93,9 +93,10 @@ func (c serviceCrowdRow) hold(holder *locker) (unlock func() error, err error) {
 
 // waitingCrowd is one kind's.
 type waitingCrowd struct {
+	crowdOf
+
 	server  countingServer
 	kind    string
-	settled bool
 	holder  *locker
 	all     []*process
 	waiters int
@@ -127,15 +128,15 @@ func (w *waitingCrowd) count(b *bench, unlock func() error) (cost crowdCost, err
 		return cost, err
 	}
 	quiet, handed := rested.minus(began), ended.minus(rested)
-	cost = quiet.waiting(idle)
+	cost = w.waiting(quiet, idle)
 	cost.kind, cost.waiters, cost.done = w.kind, float64(w.waiters), float64(ended.seen.Done)
 	cost.handOff = float64(handed.requests) / max(cost.done, 1)
 	pings := ""
-	if quiet.pings > 0 { // and the server tells
-		pings = fmt.Sprintf(", %d of them PINGs", quiet.pings)
+	if w.pings != "" {
+		pings = fmt.Sprintf(", %d of them %s", quiet.pings, w.pings)
 	}
-	b.raw("%s\t%s: in %v of waiting %d requests%s, %d renewals of ours; in %d of %d hand-offs %d requests",
-		crowdOf100, w.kind, idle, quiet.requests, pings, quiet.seen.Renewals, ended.seen.Done, w.waiters, handed.requests)
+	b.raw("%s\t%s: in %v of waiting %d requests%s, %d renewals of ours; in %d of %d hand-offs %d requests and %d renewals",
+		crowdOf100, w.kind, idle, quiet.requests, pings, quiet.seen.Renewals, ended.seen.Done, w.waiters, handed.requests, handed.seen.Renewals)
 	return cost, nil
 }
 
@@ -176,40 +177,18 @@ func (w *waitingCrowd) pass(b *bench) error {
 	})
 }
 
-// crowdCensus is what was asked of the server up to now, and what the waiters know.
-type crowdCensus struct {
-	tally
-
-	seen counts
-}
-
-func (c crowdCensus) minus(o crowdCensus) crowdCensus {
-	return crowdCensus{c.tally.minus(o.tally), c.seen.minus(o.seen)}
-}
-
-// waiting is what it comes to in so long.
-func (c crowdCensus) waiting(d time.Duration) crowdCost {
+// waiting is what is asked for in so long.
+func (w *waitingCrowd) waiting(quiet account, d time.Duration) crowdCost {
 	rate := func(n int64) float64 { return float64(n) / d.Seconds() }
+	renewals := w.renewal * quiet.seen.Renewals
 	return crowdCost{
-		waiting: rate(c.requests), pings: rate(c.pings), renewals: rate(c.seen.Renewals), beyond: rate(c.asked() - c.seen.Renewals),
+		waiting: rate(quiet.requests), pings: rate(quiet.pings), renewals: rate(renewals), beyond: rate(quiet.asked() - renewals),
 	}
 }
 
-// census of what has to be settled is taken at a moment when no renewal is under way,
-// or it would be in one of two counts that are compared.
-func (w *waitingCrowd) census() (c crowdCensus, err error) {
-	for {
-		if c.tally, err = w.server.received(w.holder.requests); err != nil {
-			return c, err
-		}
-		if c.seen, err = w.seen(); err != nil {
-			return c, err
-		}
-		after, err := w.server.received(w.holder.requests)
-		if err != nil || !w.settled || after.asked() == c.asked() {
-			return c, err
-		}
-	}
+// census of ours is settled; the others ask all the time.
+func (w *waitingCrowd) census() (account, error) {
+	return audit(w.server, w.holder.requests, w.seen, w.kind == ourLocker)
 }
 
 func (w *waitingCrowd) seen() (sum counts, err error) {
@@ -220,20 +199,34 @@ func (w *waitingCrowd) seen() (sum counts, err error) {
 
 // What is printed.
 
-// crowdLines are ours beside one other's.
-func crowdLines(ours crowdCost, peers []crowdCost) []line {
-	what, its := crowdOf100+": ", peers[0]
-	return []line{
-		{
-			what: what + "requests a hand-off", ours: plain.format(ours.handOff), peer: its.name(), theirs: plain.format(its.handOff),
-			target: target{atMost: 3}, got: ours.handOff,
-		},
-		{
-			what: what + "requests while all only wait",
-			ours: perSecond.format(ours.waiting), peer: its.name(), theirs: perSecond.format(its.waiting),
-		},
-		{what: what + "of these, renewals", ours: perSecond.format(ours.renewals)},
+// lines are what ours asked for and why, beside each of the others.
+func (c crowdOf) lines(ours crowdCost, peers []crowdCost) (lines []line) {
+	what := crowdOf100 + ": "
+	one := func(name string, v float64, u unit, t target) {
+		lines = append(lines, line{what: what + name, ours: u.format(v), target: t, got: v})
 	}
+	against := func(name string, u unit, our float64, p crowdCost, its float64, t target) {
+		l := line{what: what + name, ours: u.format(our), peer: p.name(), theirs: u.format(its), target: t}
+		if its > 0 { // a smoke run's peer may not have asked at all
+			l.got = our / its
+			l.ratio = fmt.Sprintf("%.3f", l.got)
+		}
+		lines = append(lines, l)
+	}
+	const handOff, waiting = "requests a hand-off", "requests while all only wait"
+	one(handOff, ours.handOff, plain, c.handOff)
+	for _, p := range peers {
+		against(handOff, plain, ours.handOff, p, p.handOff, target{})
+	}
+	for i, p := range peers {
+		against(waiting, perSecond, ours.waiting, p, p.waiting, c.peers[i].target)
+	}
+	one("of these, renewals", ours.renewals, perSecond, target{})
+	if c.pings != "" {
+		one("of these, "+c.pings, ours.pings, perSecond, target{})
+	}
+	one("of these, anything else", ours.beyond, perSecond, target{zero: true})
+	return lines
 }
 
 // name says of a kind that hung how many had the lock.

@@ -15,12 +15,11 @@ import (
 // Many leases as in file_hold.go. What is asked of the engine is counted by its
 // server.
 
-// heldOf is what is said of them beside memory and goroutines.
+// heldOf is what is asked for beside memory and goroutines.
 type heldOf struct {
-	whole    bool   // the engine's memory is told as well
-	requests string // how they are called
-	target   target // of their rate
-	renewals string
+	requests target // of their rate
+	renewal  string // what one of all leases is, as the server counts
+	each     target // of so many a renewal
 }
 
 type serviceHoldRow struct {
@@ -32,64 +31,60 @@ func (serviceHoldRow) name() string { return held10000 }
 
 func (h serviceHoldRow) measure(b *bench) ([]line, error) {
 	n, idle := b.count(heldLeases), b.while(holdFor)
-	var above, whole, goroutines, asked, renewals []float64
+	var above, whole, goroutines, asked, renewals, each []float64
 	for range b.count(holdTrials) {
-		with, requests, renewed, err := h.hold("lockstep", n, idle)
+		with, quiet, err := h.hold("lockstep", n, idle)
 		if err != nil {
 			return nil, err
 		}
-		without, _, _, err := h.hold("engine", n, 0)
+		without, _, err := h.hold("engine", n, 0)
 		if err != nil {
 			return nil, err
 		}
 		above, whole = append(above, with.Bytes-without.Bytes), append(whole, with.Bytes)
 		goroutines = append(goroutines, float64(with.Goroutines))
-		asked = append(asked, float64(requests)/idle.Seconds())
-		renewals = append(renewals, float64(renewed)/idle.Seconds())
+		asked = append(asked, float64(quiet.requests)/idle.Seconds())
+		renewals = append(renewals, float64(quiet.seen.Renewals)/idle.Seconds())
+		each = append(each, float64(quiet.asked())/float64(max(quiet.seen.Renewals, 1)))
 		b.raw("%s\tLockstep %.0f B, the engine alone %.0f B a lease; %d goroutines; in %v %d requests, %d renewals",
-			held10000, with.Bytes, without.Bytes, with.Goroutines, idle, requests, renewed)
+			held10000, with.Bytes, without.Bytes, with.Goroutines, idle, quiet.requests, quiet.seen.Renewals)
 	}
 	what := held10000 + ": "
-	lines := []line{figure(what+"heap + stack a lease, above the engine's", above, bytesEach, target{atMost: 1024, unit: " B"})}
-	if h.whole {
-		lines = append(lines, figure(what+"heap + stack a lease, the engine's among it", whole, bytesEach, target{}))
-	}
-	return append(lines,
+	return []line{
+		figure(what+"heap + stack a lease, above the engine's", above, bytesEach, target{atMost: 1024, unit: " B"}),
+		figure(what+"heap + stack a lease, the engine's among it", whole, bytesEach, target{}),
 		figure(what+"goroutines for all of them", goroutines, plain, target{zero: true}),
-		figure(what+h.requests, asked, perSecond, h.target),
-		figure(what+h.renewals, renewals, perSecond, target{}),
-	), nil
+		figure(what+"requests while only holding", asked, perSecond, h.requests),
+		figure(what+"renewals of all of them", renewals, perSecond, target{}),
+		figure(what+h.renewal+" a renewal", each, plain, h.each),
+	}, nil
 }
 
 // hold has a process hold so many, and says what was asked while it did nothing else.
-func (h serviceHoldRow) hold(kind string, n int, idle time.Duration) (held heldReport, requests, renewals int64, err error) {
+func (h serviceHoldRow) hold(kind string, n int, idle time.Duration) (held heldReport, quiet account, err error) {
 	p, err := start("service-hold", job{URL: h.server.URL(), Kind: kind, N: n})
 	if err != nil {
-		return held, 0, 0, err
+		return held, quiet, err
 	}
 	defer func() { err = errors.Join(err, p.close(), h.server.clear()) }()
 	if _, err := p.ask(order{Do: "take"}); err != nil {
-		return held, 0, 0, err
+		return held, quiet, err
 	}
-	count := func() (asked, renewed int64, err error) {
+	seen := func() (counts, error) {
 		r, err := p.ask(order{Do: "count"})
-		if err != nil {
-			return 0, 0, err
-		}
-		t, err := h.server.received(sends())
-		return t.requests, r.Seen.Renewals, err
+		return r.Seen, err
 	}
-	asked, renewed, err := count()
+	began, err := audit(h.server, sends(), seen, true)
 	if err != nil {
-		return held, 0, 0, err
+		return held, quiet, err
 	}
 	time.Sleep(idle)
-	askedLater, renewedLater, err := count()
+	ended, err := audit(h.server, sends(), seen, true)
 	if err != nil {
-		return held, 0, 0, err
+		return held, quiet, err
 	}
 	r, err := p.ask(order{Do: "weigh"})
-	return r.Held, askedLater - asked, renewedLater - renewed, err
+	return r.Held, ended.minus(began), err
 }
 
 // serviceHoldRole takes as file_hold.go's does, from another engine.

@@ -9,11 +9,11 @@ import (
 
 // Turns as in file_turns.go, and what they cost the server.
 
-// turnsOf is who else takes turns, and what is said of both beside their rate.
+// turnsOf is who else takes turns.
 type turnsOf struct {
-	peer   string
-	target target
-	also   func(what, peer string) func(ours, theirs sampler) []line
+	peer    string
+	target  target
+	longest target // of the longest wait beside the mean
 }
 
 func serviceTurnsRow(at countingServer, m turnsOf) row {
@@ -21,7 +21,8 @@ func serviceTurnsRow(at countingServer, m turnsOf) row {
 		return contender{kind, func(b *bench) (sampler, error) { return newCountedTurns(b, at, kind) }}
 	}
 	return comparison{
-		what: turnsOf16, unit: perSecond, ours: by(ourLocker), peer: by(m.peer), target: m.target, also: m.also(turnsOf16, m.peer),
+		what: turnsOf16, unit: perSecond, ours: by(ourLocker), peer: by(m.peer), target: m.target,
+		also: func(ours, theirs sampler) []line { return m.lines(ours.(*countedTurns), theirs.(*countedTurns)) },
 	}
 }
 
@@ -67,22 +68,20 @@ func (t *countedTurns) commandsEach() float64 {
 	return float64(t.cost.commands) / float64(t.total.Turns)
 }
 
-// costsOfTurns are the lines on what both ask of a Redis for a turn, and on who has how many.
-func costsOfTurns(what, peer string) func(ours, theirs sampler) []line {
-	return func(ours, theirs sampler) []line {
-		o, p := ours.(*countedTurns), theirs.(*countedTurns)
-		asked, done := o.requestsEach()/p.requestsEach(), o.commandsEach()/p.commandsEach()
-		two := func(name, format string, our, its float64) line {
-			return line{what: what + ": " + name, ours: fmt.Sprintf(format, our), peer: peer, theirs: fmt.Sprintf(format, its)}
+// lines are on what both ask for a turn, and on who has how many. What polling costs is
+// judged where all only wait: service_crowd.go.
+func (m turnsOf) lines(ours, theirs *countedTurns) []line {
+	what := turnsOf16 + ": "
+	each := func(name string, our, its float64) line {
+		return line{
+			what: what + name, ours: plain.format(our), peer: m.peer, theirs: plain.format(its), ratio: fmt.Sprintf("%.3f", our/its),
 		}
-		requests := two("requests each", "%.2f", o.requestsEach(), p.requestsEach())
-		requests.ratio = fmt.Sprintf("%.3f", asked) // what polling costs is judged where all only wait: service_crowd.go
-		commands := two("commands each, those in scripts among them", "%.1f", o.commandsEach(), p.commandsEach())
-		commands.ratio = fmt.Sprintf("%.3f", done)
-		jain := two("Jain's index of the shares", "%.4f", o.jain(), p.jain())
-		jain.target, jain.got = target{atLeast: 0.99}, o.jain()
-		return []line{requests, commands, jain, two("longest wait / mean", "%.1f ×", o.longestOverMean(), p.longestOverMean())}
 	}
+	lines := []line{each("requests each", ours.requestsEach(), theirs.requestsEach())}
+	if theirs.cost.commands > 0 { // and the server tells
+		lines = append(lines, each("commands each, those in scripts among them", ours.commandsEach(), theirs.commandsEach()))
+	}
+	return append(lines, fairness(what, m.peer, ours.turns, theirs.turns, target{atLeast: 0.99}, m.longest)...)
 }
 
 func newServiceTurns(j job) (worker, error) {

@@ -20,10 +20,13 @@ func zkTable() table {
 			ours: ourLocker, best: target{atMost: 1.1},
 			peers: []rival{competitor(goZKLock)},
 		},
-		turns:      turnsOf{peer: goZKLock, target: target{atLeast: 0.9}, also: longestWait},
-		crowd:      crowdOf{peers: []string{goZKLock}, lines: crowdLines},
-		held:       heldOf{whole: true, requests: "requests while only holding", renewals: "renewals, one request each"},
+		turns:      turnsOf{peer: goZKLock, target: target{atLeast: 0.9}, longest: longestWait},
+		crowd:      crowdOf{peers: []rival{forReference(goZKLock)}, handOff: target{atMost: 3}, renewal: 1, pings: "pings and reads"},
+		held:       heldOf{renewal: "writes", each: target{atMost: 1}},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(rawSetEvent)}},
-		watchers:   watchesOf{what: "watches at the server: of the map's node its children and its data, and of its one key"},
+		watchers: watchesOf{
+			what:   "watches at the server: of the map's node its children and its data, and of its one key",
+			target: target{atMost: 3},
+		},
 	}.table()
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"strings"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -15,10 +17,25 @@ const (
 	rawZK    = "raw create + delete"
 )
 
-// dialZK is a client as its users make it.
+// dialZK is a client as its users make it, once it has its session: what is asked
+// before that fails where the first connection does.
 func dialZK(url string) (*zk.Conn, error) {
-	c, _, err := zk.Connect(hostsOf(url), lockstep.DefaultTTL, zk.WithLogInfo(false))
-	return c, err
+	c, events, err := zk.Connect(hostsOf(url), lockstep.DefaultTTL, zk.WithLogInfo(false))
+	if err != nil {
+		return nil, err
+	}
+	guard := time.After(time.Minute)
+	for {
+		select {
+		case e := <-events:
+			if e.State == zk.StateHasSession {
+				return c, nil
+			}
+		case <-guard:
+			c.Close()
+			return nil, errors.New("no session within a minute")
+		}
+	}
 }
 
 // openGoZK is go-zookeeper's Lock: no token, and no word of a session that ended.

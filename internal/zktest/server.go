@@ -139,16 +139,25 @@ func (s *Server) Mode() string {
 // that this package asked not.
 func (s *Server) Packets() int {
 	words := s.words.Add(1) // mntr's own is among its packets
-	return s.figure("zk_packets_received") - int(words)
+	return s.figure(s.figures(), "zk_packets_received") - int(words)
 }
 
-func (s *Server) figure(name string) int {
+// Received is Packets, and how many of them were writes. The server counts reads
+// together with pings.
+func (s *Server) Received() (packets, writes int) {
+	words := s.words.Add(1)
+	all := s.figures()
+	return s.figure(all, "zk_packets_received") - int(words), s.figure(all, "zk_cnt_updatelatency")
+}
+
+func (s *Server) figures() string {
 	text, err := s.word("mntr", patience)
-	if err != nil {
-		s.Check("mntr", err)
-		return 0
-	}
-	for line := range strings.Lines(text) {
+	s.Check("mntr", err)
+	return text
+}
+
+func (s *Server) figure(all, name string) int {
+	for line := range strings.Lines(all) {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
 			n, err := strconv.Atoi(f[1])
 			s.Check(name, err)
