@@ -79,12 +79,15 @@ func newServer(t TB, id, port int, o Options, members []string) *Server {
 func config(dir string, port int, o Options) []string {
 	tick := orElse(o.Tick, 500*time.Millisecond)
 	ticks := max(orElse(o.Sync, 20*tick)/tick, 2)
+	// A leader whose followers came before it listened waits for them for so long,
+	// while they elect another: several elections have to fit into patience.
+	start := max(ticks, patience/6/tick)
 	return []string{
 		"dataDir=" + filepath.Join(dir, "data"),
 		"clientPort=" + strconv.Itoa(port),
 		"clientPortAddress=127.0.0.1",
 		"tickTime=" + strconv.FormatInt(tick.Milliseconds(), 10),
-		"initLimit=" + strconv.FormatInt(int64(max(ticks, patience/tick)), 10),
+		"initLimit=" + strconv.FormatInt(int64(start), 10),
 		"syncLimit=" + strconv.FormatInt(int64(ticks), 10),
 		"maxSessionTimeout=" + strconv.FormatInt(orElse(o.MaxSession, time.Hour).Milliseconds(), 10),
 		"maxClientCnxns=0",
