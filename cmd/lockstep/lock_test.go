@@ -324,7 +324,9 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"vote", "n", "yes", "--as", "a", "--voters", "0"}, {"vote", "n", "yes", "--as", "a", "--voters", "b,c"},
 		{"vote", "n", "yes", "--as", "a", "--voters", "3", "--rule", "some"}, {"vote", "n", "", "--as", "a", "--voters", "3"},
 		{"barrier", "n"}, {"barrier", "-n", "2"}, {"barrier", "n", "-n", "0"}, {"barrier", "n", "-n", "1001"},
-		{"barrier", "n", "-n", "2", "-E", "-1"},
+		{"barrier", "n", "-n", "2", "-E", "-1"}, {"barrier", "n", "-n", "two"}, {"barrier", "n", "-n", "99999999999999999999"},
+		{"barrier", "n", "-n", "2", "--timeout", "0"}, {"once", "n", "--timeout", "0", "--", "true"}, {"join", "g", "-w", "0"},
+		{"vote", "n", "yes", "--as", "a", "--voters", "3", "--timeout", "0s"},
 		{"once", "n"}, {"once", "--", "true"}, {"once", "n", "m", "--", "true"}, {"once", "n", "--keep", "0.5", "--", "true"},
 		{"cron", "* * * * *", "n"}, {"cron", "* * * * *", "--", "true"}, {"cron", "* * *", "n", "--", "true"},
 		{"cron", "@every 1ms", "n", "--", "true"},
@@ -336,7 +338,7 @@ func TestMisuseIsOneClearLineAnd64(t *testing.T) {
 		{"--engine", "nosuch://host", "version", "more"},
 	} {
 		out, err := w.expect(64, args...)
-		if out != "" || !oneLine(err) {
+		if out != "" || !oneLine(err) || strings.Contains(err, "strconv") {
 			t.Errorf("%q: %q, %q", args, out, err)
 		}
 	}

@@ -88,6 +88,9 @@ func (a *app) await(ctx context.Context, f *waitFlags, name, vain string, run fu
 	if err := f.check(); err != nil {
 		return err
 	}
+	if f.wait.given && f.wait.d == 0 {
+		return usage("--timeout 0 leaves no time to ask: give some, such as 5s")
+	}
 	w, cancel := f.begin(ctx)
 	defer cancel()
 	err := a.with(w, func(c *lockstep.Client) error {

@@ -5,7 +5,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +57,11 @@ this user on this host, and nothing has to be started.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%s: see %s --help", err, cmd.CommandPath())
+		text := err.Error()
+		if number, ok := errors.AsType[*strconv.NumError](err); ok {
+			text = strings.Replace(text, number.Error(), "it takes a whole number of up to 18 digits", 1)
+		}
+		return usage("%s: see %s --help", text, cmd.CommandPath())
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.engine, "engine", "", "engine `URL` (default $LOCKSTEP_URL, or a directory of this user)")
