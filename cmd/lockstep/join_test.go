@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -106,6 +107,20 @@ func TestAMembersCommandGoesOnThroughAnInterruptionAndItJoinsAgain(t *testing.T)
 	w.hasMembers("a\t")
 	if !kids[0].running() {
 		t.Error("its command was ended as it joined again")
+	}
+}
+
+// One that was suspended while it waited still wants to be the member.
+func TestWhoWaitsForAnIDAndWasSuspendedWaitsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.start("join", "g", "--id", "a", "--data", "first")
+	first.line()
+	second := w.start("join", "--ttl", "1", "-v", "g", "--id", "a", "--data", "second")
+	second.suspendedInLine(time.Second)
+	first.signal(unix.SIGTERM)
+	if said := second.line(); said != "joined g as a" {
+		t.Errorf("it said %q", said)
 	}
 }
 

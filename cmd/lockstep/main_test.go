@@ -206,6 +206,16 @@ func (p *process) wait() int {
 	return p.code
 }
 
+// runs says whether it has not ended yet.
+func (p *process) runs() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 func (p *process) signal(s unix.Signal) {
 	p.w.t.Helper()
 	if err := unix.Kill(p.cmd.Process.Pid, s); err != nil {

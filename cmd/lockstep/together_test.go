@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -307,6 +308,35 @@ func TestASignalIsPassedOnToWhatOnceRuns(t *testing.T) {
 	}
 	if code := next.wait(); code != 0 || next.out.String() != "mine\n" {
 		t.Errorf("the next ended with %d, printed %q", code, next.out)
+	}
+}
+
+// suspendedInLine has a waiter with -v lose its place. Nobody sees from outside whether
+// it is in line yet: if it was not, this is done again.
+func (p *process) suspendedInLine(ttl time.Duration) {
+	p.w.t.Helper()
+	p.w.await(func() bool {
+		p.signal(unix.SIGSTOP)
+		time.Sleep(2 * ttl)
+		p.signal(unix.SIGCONT)
+		time.Sleep(ttl / 2)
+		return strings.Contains(p.err.String(), "waiting again") || !p.runs()
+	}, "it waits again")
+}
+
+// One that was suspended while it waited still wants the result (^Z, a laptop's lid).
+func TestWhoWaitsForAnothersResultAndWasSuspendedWaitsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	runner := w.start("once", "o", "-c", fmt.Sprintf(`echo ready >&2; until [ -e "%s" ]; do sleep 0.05; done; echo its`, w.path("go")))
+	if ready, _ := runner.err.line(); ready != "ready" {
+		t.Fatal(runner.err)
+	}
+	p := w.start("once", "--ttl", "1", "-v", "o", "--", "echo", "mine")
+	p.suspendedInLine(time.Second)
+	w.write("go", "")
+	if code := p.wait(); code != 0 || p.out.String() != "its\n" {
+		t.Errorf("ended with %d, printed %q: %s", code, p.out, p.err)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep"
-	"github.com/lockstep-go/lockstep/engine"
 )
 
 // held is what the command holds: one lease or several.
@@ -81,7 +80,7 @@ func (a *app) acquire(ctx context.Context, c *lockstep.Client, j *job, signals <
 	}
 	answers := make(chan answer, 1)
 	go func() { // it ends with ctx, and is waited for below
-		h, err := a.acquireAgain(ctx, c, j, w)
+		h, err := a.acquireInLine(ctx, c, j, w)
 		answers <- answer{h, err}
 	}()
 	select {
@@ -101,11 +100,10 @@ func (a *app) acquire(ctx context.Context, c *lockstep.Client, j *job, signals <
 	}
 }
 
-// acquireAgain enters the line again when the session was lost while waiting: this
-// process was suspended (^Z, a laptop's lid), and still wants the lock.
-func (a *app) acquireAgain(ctx context.Context, c *lockstep.Client, j *job, w *waiter) (*held, error) {
+// acquireInLine waits within --timeout, which goes on where it enters the line again.
+func (a *app) acquireInLine(ctx context.Context, c *lockstep.Client, j *job, w *waiter) (h *held, err error) {
 	deadline := time.Now().Add(j.wait.d)
-	for {
+	err = a.inLine(ctx, c, j.names[0], func() (err error) {
 		opts := []lockstep.LockOption{lockstep.WithNote([]byte(j.note))}
 		if w.shows() {
 			opts = append(opts, lockstep.WithProgress(w.progress))
@@ -116,25 +114,10 @@ func (a *app) acquireAgain(ctx context.Context, c *lockstep.Client, j *job, w *w
 			opts = append(opts, lockstep.WithWait(max(left, time.Nanosecond)))
 			try = left <= 0
 		}
-		start := time.Now()
-		h, err := j.take(ctx, c, try, opts)
-		if err == nil || ctx.Err() != nil || !lostPlace(ctx, c, j.names[0], err, time.Since(start)) {
-			return h, err
-		}
-		a.note("the place in line was lost; waiting again")
-	}
-}
-
-// lostPlace tells a waiter that was suspended from an engine that is gone: both had
-// no answer for a TTL, but now the engine answers.
-func lostPlace(ctx context.Context, c *lockstep.Client, name string, err error, waited time.Duration) bool {
-	if errors.Is(err, lockstep.ErrLost) {
-		return true
-	}
-	if !errors.Is(err, lockstep.ErrUnavailable) || errors.Is(err, engine.ErrUnusable) || waited < c.TTL()/2 {
-		return false
-	}
-	return answers(ctx, c, name, c.TTL())
+		h, err = j.take(ctx, c, try, opts)
+		return err
+	})
+	return h, err
 }
 
 // notAcquired says who is in the way; a lock that is held has a code of the user's

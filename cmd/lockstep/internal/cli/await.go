@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/cmd/lockstep/internal/guard"
+	"github.com/lockstep-go/lockstep/engine"
 )
 
 // waitFlags are the flags of whatever waits for others.
@@ -107,6 +108,31 @@ func (a *app) await(ctx context.Context, f *waitFlags, name, vain string, run fu
 		return &exitError{codeUnavailable, errors.New("no answer from the engine within --timeout")}
 	}
 	return err
+}
+
+// inLine runs what waits in a line, and again where the place in it was lost: this
+// process was suspended (^Z, a laptop's lid), and still wants what it waits for.
+func (a *app) inLine(ctx context.Context, c *lockstep.Client, name string, wait func() error) error {
+	for {
+		start := time.Now()
+		err := wait()
+		if err == nil || ctx.Err() != nil || !lostPlace(ctx, c, name, err, time.Since(start)) {
+			return err
+		}
+		a.note("the place in line was lost; waiting again")
+	}
+}
+
+// lostPlace tells a waiter that was suspended from an engine that is gone: both had
+// no answer for a TTL, but now the engine answers.
+func lostPlace(ctx context.Context, c *lockstep.Client, name string, err error, waited time.Duration) bool {
+	if errors.Is(err, lockstep.ErrLost) {
+		return true
+	}
+	if !errors.Is(err, lockstep.ErrUnavailable) || errors.Is(err, engine.ErrUnusable) || waited < c.TTL()/2 {
+		return false
+	}
+	return answers(ctx, c, name, c.TTL())
 }
 
 // answers tells a wait that took too long from an engine that is gone.

@@ -67,7 +67,11 @@ func (a *app) joinCommand() *cobra.Command {
 func (a *app) join(ctx context.Context, f *joinFlags, group string, argv []string) error {
 	var result guard.Result
 	err := a.await(ctx, &f.waitFlags, group, fmt.Sprintf("another member has the id %q", f.id), func(w *wait, c *lockstep.Client) error {
-		m, err := c.Group(group).Join(w, f.id, []byte(f.data))
+		var m *lockstep.Membership
+		err := a.inLine(w, c, group, func() (err error) {
+			m, err = c.Group(group).Join(w, f.id, []byte(f.data))
+			return err
+		})
 		if err != nil {
 			return err
 		}

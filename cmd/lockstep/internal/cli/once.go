@@ -69,7 +69,15 @@ func (a *app) once(ctx context.Context, f *onceFlags, name string, argv []string
 		if f.keep.given {
 			o = o.Keep(f.keep.d)
 		}
-		result, err := o.Do(w, func(ctx context.Context) ([]byte, error) { return r.run(ctx, w, c) })
+		var result []byte
+		var err error
+		_ = a.inLine(w, c, name, func() error {
+			result, err = o.Do(w, func(ctx context.Context) ([]byte, error) { return r.run(ctx, w, c) })
+			if r.ran { // what it may have lost is no place in line
+				return nil
+			}
+			return err
+		})
 		if err != nil {
 			return errors.Join(err, a.showRun(r))
 		}
