@@ -103,6 +103,9 @@ func TestAScheduleThatLosesItsLockEndsTheCommandAndGoesOn(t *testing.T) {
 		t.Error("the command that lost its lock runs beside the next")
 	}
 	w.await(func() bool { return strings.Contains(p.err.String(), "lock lost, the command was ended") }, "it says so")
+	if said, _ := p.err.line(); strings.Count(said, "no longer has the claim") != 1 {
+		t.Errorf("it said %q", said)
+	}
 }
 
 func TestACommandThatDoesNotExistEndsTheScheduleWith127(t *testing.T) {

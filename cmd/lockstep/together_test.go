@@ -340,6 +340,24 @@ func TestWhoWaitsForAnothersResultAndWasSuspendedWaitsAgain(t *testing.T) {
 	}
 }
 
+func TestALeaseThatIsLostIsSaidInOneWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start("once", "--ttl", "1", "o", "-c", "echo half; echo $$ >&2; exec sleep 1000")
+	said, _ := p.err.line()
+	command := w.kid(said)
+	p.signal(unix.SIGSTOP)
+	w.await(func() bool { return !command.running() }, "the end of what has no lease any more")
+	p.signal(unix.SIGCONT)
+	if code := p.wait(); code != 70 || p.out.String() != "half\n" {
+		t.Errorf("ended with %d, printed %q", code, p.out)
+	}
+	_, why, _ := strings.Cut(p.err.String(), "\n") // after the id
+	if !oneLine(why) || strings.Count(why, "lost") != 1 {
+		t.Errorf("it said %q", why)
+	}
+}
+
 func TestASignalEndsTheWaitForAnothersResult(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

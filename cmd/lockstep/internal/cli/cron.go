@@ -190,7 +190,7 @@ func (t *ticker) report(r schedule.Report) {
 	case errors.As(r.Err, &exit) && exit.err == nil:
 		t.a.warn(fmt.Sprintf("%s: the command ended with %d", tick, exit.code))
 	case r.Err != nil && r.Outcome != schedule.Skipped:
-		t.a.warn(tick + ": " + plain(r.Err))
+		t.a.warn(tick + ": " + plain(verdict(r.Err)))
 	default:
 		t.a.note("%s: %s", tick, r.Outcome)
 	}
@@ -207,7 +207,7 @@ func (a *app) reportJSON(name string, r schedule.Report) error {
 	}{name, r.Tick.Format(time.RFC3339Nano), r.Outcome, codeOf(r.Err), ""}
 	var exit *exitError
 	if r.Err != nil && (!errors.As(r.Err, &exit) || exit.err != nil) {
-		report.Error = plain(r.Err)
+		report.Error = plain(verdict(r.Err))
 	}
 	return printJSON(a.err, report)
 }

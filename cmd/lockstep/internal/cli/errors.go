@@ -42,6 +42,15 @@ func usage(format string, args ...any) error {
 // quit ends the command with a code and no further word.
 func quit(code int) error { return &exitError{code: code} }
 
+// verdict is what this command says of an error, where it does: beside it the library
+// says the same in its own words.
+func verdict(err error) error {
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit
+	}
+	return err
+}
+
 // codeOf is the exit code that says what err says.
 func codeOf(err error) int {
 	var exit *exitError

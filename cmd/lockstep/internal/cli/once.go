@@ -79,7 +79,7 @@ func (a *app) once(ctx context.Context, f *onceFlags, name string, argv []string
 			return err
 		})
 		if err != nil {
-			return errors.Join(err, a.showRun(r))
+			return errors.Join(verdict(err), a.showRun(r))
 		}
 		return a.showResult(name, result, r.ran)
 	})
