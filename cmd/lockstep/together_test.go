@@ -340,6 +340,24 @@ func TestWhoWaitsForAnothersResultAndWasSuspendedWaitsAgain(t *testing.T) {
 	}
 }
 
+// What a command writes may be a secret.
+func TestNoOutputStaysBehindWhereOnceIsKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if err := os.Mkdir(w.path("tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.env = []string{"TMPDIR=" + w.path("tmp")}
+	p := w.start("once", "o", "-c", "echo secret; echo $$ >&2; exec sleep 1000")
+	said, _ := p.err.line()
+	w.kid(said)
+	p.signal(unix.SIGKILL)
+	p.wait()
+	if left, err := os.ReadDir(w.path("tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
 func TestALeaseThatIsLostIsSaidInOneWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -109,8 +109,9 @@ func (r *onceRun) run(ctx context.Context, w *wait, c *lockstep.Client) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("no place for the command's output: %w", err)
 	}
-	defer os.Remove(out.Name())
+	defer os.Remove(out.Name()) // Windows needs it closed for that
 	defer out.Close()
+	_ = os.Remove(out.Name()) // elsewhere nothing of it stays, whoever is killed
 	lease := lockstep.LeaseFrom(ctx)
 	h, _ := one(lease, nil)
 	r.ran = true
