@@ -78,7 +78,8 @@ func TestSignalsReachTheWholeGroup(t *testing.T) {
 func TestWithoutRenewalTheGroupIsDeadBeforeTheWindowCloses(t *testing.T) {
 	for name, words := range map[string][]string{"obeys TERM": {"parent"}, "ignores TERM": {"stubborn", "parent"}} {
 		t.Run(name, func(t *testing.T) {
-			c := playChildren(t, plan{TTL: time.Second}, 2, words...)
+			c := playChildren(t, plan{Renew: true, TTL: time.Second}, 2, words...)
+			c.write(staleFile)
 			r := c.outcome()
 			c.awaitGone()
 			if r.Cause != WindowClosed {

@@ -53,7 +53,8 @@ type plan struct {
 const (
 	outcomeFile = "outcome" // a Result
 	loseFile    = "lose"    // made by the test: the lock is lost
-	windowFile  = "window"  // the end of the first window, on the shared clock
+	staleFile   = "stale"   // made by the test: nothing is renewed any more
+	windowFile  = "window"  // the end of the first window on the shared clock, or of the last once stale
 )
 
 func playCommand(raw string, argv []string) int {
@@ -65,7 +66,10 @@ func playCommand(raw string, argv []string) int {
 	var until atomic.Pointer[time.Time]
 	renew := func() { u := time.Now().Add(p.TTL); until.Store(&u) }
 	renew()
-	must(os.WriteFile(filepath.Join(p.Dir, windowFile), fmt.Append(nil, onClock(clockOf(false), *until.Load())), 0o600))
+	tell := func() {
+		must(os.WriteFile(filepath.Join(p.Dir, windowFile), fmt.Append(nil, onClock(clockOf(false), *until.Load())), 0o600))
+	}
+	tell()
 	lost := make(chan struct{})
 	go func() {
 		next := time.Now()
@@ -73,6 +77,10 @@ func playCommand(raw string, argv []string) int {
 			if p.Renew && time.Now().After(next) {
 				renew()
 				next = time.Now().Add(p.TTL / 3)
+			}
+			if _, err := os.Stat(filepath.Join(p.Dir, staleFile)); err == nil && p.Renew {
+				p.Renew = false
+				tell()
 			}
 			if _, err := os.Stat(filepath.Join(p.Dir, loseFile)); err == nil {
 				close(lost)
