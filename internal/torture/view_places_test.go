@@ -27,7 +27,7 @@ import (
 type place struct {
 	writer, reader *lockstep.Client
 	write          func(ctx context.Context, changes int, made func(i int)) error
-	together       int // changes in a commit; 0: one
+	up             upClock
 
 	network   *faultnet.Proxy // of the readers; nil: there is none
 	breakOff  func() (done bool)
@@ -46,9 +46,11 @@ func (p *place) cut() {
 
 // restart kills, and starts again with what is on disk.
 func (p *place) restart() {
+	began := time.Now()
 	if p.startOver() {
 		p.restarts.Add(1)
 	}
+	p.up.down.Add(int64(time.Since(began)))
 }
 
 // leave keeps the readers away until comeBack.
@@ -73,14 +75,18 @@ func (p *place) forget() int64 {
 }
 
 // overNetwork is a place whose readers reach their server through a network, and whose
-// writer does not.
-func overNetwork(t *testing.T, scheme, addr string, proto faultnet.Protocol, d engine.Driver) *place {
+// writer does not. It makes so many changes in one commit.
+func overNetwork(t *testing.T, scheme, addr string, proto faultnet.Protocol, d engine.Driver, together int) *place {
 	t.Helper()
 	p := &place{network: faultnet.New(t, addr, proto)}
 	p.writer, p.reader = openURL(t, scheme+addr, d), openURL(t, scheme+p.network.Addr, d)
 	p.breakOff = func() bool { p.network.Cut(); return true }
 	p.write = func(ctx context.Context, changes int, made func(int)) error {
-		return makeChanges(ctx, p.writer.Map("m"), 0, changes, max(p.together, 1), made)
+		w := work{m: p.writer.Map("m"), next: begun(), to: changes, together: together, due: atOnce, made: made}
+		if soak() {
+			w.due = p.up.due
+		}
+		return w.do(ctx)
 	}
 	return p
 }
@@ -100,7 +106,7 @@ func openURL(t *testing.T, url string, d engine.Driver) *lockstep.Client {
 // have it forget what it had shown.
 func onRedis(t *testing.T) *place {
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	p := overNetwork(t, "redis://", s.Addr, faultnet.RESP, redisengine.Driver)
+	p := overNetwork(t, "redis://", s.Addr, faultnet.RESP, redisengine.Driver, 1)
 	p.startOver = func() bool { s.Kill(); s.Restart(); return true }
 	p.trim = func() int64 {
 		n, err := s.Do("XTRIM", "{m}:lockstep:log", "MAXLEN", "0")
@@ -116,7 +122,7 @@ func onRedis(t *testing.T) *place {
 // onEtcd: an administrator compacts to the present revision.
 func onEtcd(t *testing.T) *place {
 	s := etcdtest.Start(t)
-	p := overNetwork(t, "etcd://", s.Addr, faultnet.Raw, etcdengine.Driver)
+	p := overNetwork(t, "etcd://", s.Addr, faultnet.Raw, etcdengine.Driver, 1)
 	p.startOver = func() bool { s.Kill(); s.Start(); s.Ready(); return true }
 	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Addr}, DialTimeout: hang})
 	if err != nil {
@@ -143,17 +149,18 @@ func onEtcd(t *testing.T) *place {
 }
 
 // onZooKeeper: there is nothing to forget, as ZooKeeper keeps no log for clients. Whoever
-// comes back has missed what happened.
+// comes back has missed what happened. Commits of one map follow each other there, and
+// each waits for the disk: as many changes are in each as a lane has keys.
 func onZooKeeper(t *testing.T) *place {
 	s := zktest.Start(t, zktest.Options{})
-	p := overNetwork(t, "zk://", s.Addr, faultnet.Raw, zkengine.Driver)
-	p.together = 4
+	p := overNetwork(t, "zk://", s.Addr, faultnet.Raw, zkengine.Driver, keys/lanes)
 	p.startOver = func() bool { s.Restart(); return true }
 	return p
 }
 
 // onFile: there is neither a connection nor a server. It is the writer, a process of its
-// own, that is killed and started again.
+// own, that is killed and started again. It makes changes as fast as it can, as it makes
+// none while it is dead.
 func onFile(t *testing.T) *place {
 	w := &writerProcess{t: t, url: "file://" + t.TempDir()}
 	p := &place{write: w.write, breakOff: w.kill, startOver: w.kill}
@@ -161,9 +168,11 @@ func onFile(t *testing.T) *place {
 	return p
 }
 
-// shows says what is wrong with a trial in which too little went wrong.
-func (p *place) shows(forgotten int64, resyncs int) error {
+// shows says what is wrong with a trial in which too little went wrong, or too slowly.
+func (p *place) shows(perSecond float64, forgotten int64, resyncs int) error {
 	switch {
+	case soak() && perSecond < rate:
+		return fmt.Errorf("the writer made %.0f changes a second while the service was up, and not %d: this is not the trial", perSecond, rate)
 	case p.cuts.Load()+p.restarts.Load() == 0:
 		return fmt.Errorf("nothing was killed or cut: the trial shows little")
 	case p.trim != nil && forgotten == 0:

@@ -3,49 +3,101 @@ package torture
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine/sqliteengine"
 )
 
-// The steady writer: change i is of one of 200 keys, and every seventh is a delete.
+// The steady writer: change i is of one of 200 keys, and every seventh is a delete. It
+// is made by lane i%lanes. A lane makes its changes in the order of their numbers, and
+// has keys of its own, so the order of each key's changes is known.
+const keys, lanes = 200, 25
 
-// abreast is how many changes the writer makes at a time.
-const abreast = 16
+// progress is the next change of each lane.
+type progress [lanes]int
 
-// makeChanges makes the changes from one number up to another, so many in each commit,
-// and says of each that it is made. While it says so it makes none.
-func makeChanges(ctx context.Context, m *lockstep.Map, from, to, together int, made func(i int)) error {
-	for ; from < to; from += abreast {
-		end := min(from+abreast, to)
-		var all sync.WaitGroup
-		errs := make([]error, abreast)
-		for i := from; i < end; i += together {
-			all.Go(func() { _, errs[i-from] = m.Commit(ctx, changesOf(i, min(i+together, end))) })
-		}
+func (p *progress) made(i int) { p[i%lanes] = i + lanes }
+
+func begun() (p progress) {
+	for lane := range p {
+		p[lane] = lane
+	}
+	return p
+}
+
+// work is changes to make.
+type work struct {
+	m        *lockstep.Map
+	next     progress
+	to       int                                    // ends before this one
+	together int                                    // changes in a commit
+	due      func(ctx context.Context, i int) error // waits until it is time for change i
+	made     func(i int)                            // is told of each, one at a time
+}
+
+// do is done when all are made. While made runs, no lane goes on beyond the commit that
+// it is at.
+func (w *work) do(ctx context.Context) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	made := make(chan int)
+	for _, first := range w.next {
+		all.Go(func() {
+			if err := w.lane(ctx, first, made); err != nil {
+				stop(err)
+			}
+		})
+	}
+	go func() {
 		all.Wait()
-		if err := errors.Join(errs...); err != nil {
+		close(made)
+	}()
+	for i := range made {
+		w.made(i)
+	}
+	return context.Cause(ctx)
+}
+
+func (w *work) lane(ctx context.Context, next int, made chan<- int) error {
+	for next < w.to {
+		var changes []int
+		for ; next < w.to && len(changes) < w.together; next += lanes {
+			changes = append(changes, next)
+		}
+		if err := w.due(ctx, changes[len(changes)-1]); err != nil {
 			return err
 		}
-		for i := from; i < end; i++ {
-			made(i)
+		if _, err := w.m.Commit(ctx, commitOf(changes)); err != nil {
+			return err
+		}
+		for _, i := range changes {
+			select {
+			case made <- i:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 	}
 	return nil
 }
 
-func changesOf(from, to int) (tx lockstep.Tx) {
-	const keys = 200
-	for i := from; i < to; i++ {
+func commitOf(changes []int) (tx lockstep.Tx) {
+	for _, i := range changes {
 		e := lockstep.Entry{Key: strconv.Itoa(i % keys), Value: []byte(strconv.Itoa(i))}
 		if i%7 == 3 {
 			e = lockstep.Entry{Key: e.Key, Deleted: true}
@@ -55,23 +107,61 @@ func changesOf(from, to int) (tx lockstep.Tx) {
 	return tx
 }
 
-// writerEnv makes this program one that only writes: its value is the numbers of the
-// first change and of the last but one, and the file's URL. It prints the number of
-// each change that it has made.
+// A long trial's writer makes so many changes a second, and a little more than it must
+// have made in the end. The clock is that of the service: what could not be made because
+// it was down is not made up, and what was late for any other reason is.
+const (
+	rate = 1000
+	pace = time.Second / (rate + rate/20)
+)
+
+// upClock tells for how long a service has been up.
+type upClock struct {
+	began time.Time
+	down  atomic.Int64 // for so many nanoseconds since then
+}
+
+func (c *upClock) now() time.Duration { return time.Since(c.began) - time.Duration(c.down.Load()) }
+
+func (c *upClock) due(ctx context.Context, i int) error {
+	for {
+		left := time.Duration(i)*pace - c.now()
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// atOnce: changes are due as fast as they can be made.
+func atOnce(context.Context, int) error { return nil }
+
+// writerEnv makes this program one that only writes: its value is a job. It prints the
+// number of each change that it has made.
 const writerEnv = "LOCKSTEP_TORTURE_WRITER"
 
-func writeTo(job string) error {
-	var from, to int
-	var url string
-	if _, err := fmt.Sscan(job, &from, &to, &url); err != nil {
+type job struct {
+	URL  string // of the file
+	Next progress
+	To   int
+}
+
+func writeTo(order string) error {
+	var j job
+	if err := json.Unmarshal([]byte(order), &j); err != nil {
 		return err
 	}
 	ctx := context.Background()
-	c, err := lockstep.Open(ctx, url, sqliteengine.Driver, lockstep.WithTTL(hang), lockstep.WithLogger(slog.New(slog.DiscardHandler)))
+	c, err := lockstep.Open(ctx, j.URL, sqliteengine.Driver, lockstep.WithTTL(hang), lockstep.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
-	if err := makeChanges(ctx, c.Map("m"), from, to, 1, func(i int) { fmt.Println(i) }); err != nil {
+	w := work{m: c.Map("m"), next: j.Next, to: j.To, together: 1, due: atOnce, made: func(i int) { fmt.Println(i) }}
+	if err := w.do(ctx); err != nil {
 		return err
 	}
 	return c.Close()
@@ -108,9 +198,10 @@ func (w *writerProcess) kill() bool {
 }
 
 func (w *writerProcess) write(ctx context.Context, changes int, made func(i int)) error {
-	for next := 0; next < changes; {
-		err := w.runFrom(ctx, next, changes, func(i int) {
-			next = i + 1
+	j := job{URL: w.url, Next: begun(), To: changes}
+	for slices.Min(j.Next[:]) < changes {
+		err := w.do(ctx, j, func(i int) {
+			j.Next.made(i)
 			made(i)
 		})
 		if err != nil {
@@ -120,10 +211,14 @@ func (w *writerProcess) write(ctx context.Context, changes int, made func(i int)
 	return nil
 }
 
-// runFrom is the life of one process.
-func (w *writerProcess) runFrom(ctx context.Context, from, to int, made func(i int)) error {
+// do is the life of one process.
+func (w *writerProcess) do(ctx context.Context, j job, made func(i int)) error {
+	order, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", writerEnv, from, to, w.url))
+	cmd.Env = append(os.Environ(), writerEnv+"="+string(order))
 	var failure strings.Builder
 	cmd.Stderr = &failure
 	out, err := cmd.StdoutPipe()
@@ -140,7 +235,7 @@ func (w *writerProcess) runFrom(ctx context.Context, from, to int, made func(i i
 			failure.WriteString(lines.Text() + "\n")
 			continue
 		}
-		w.has(i - from + 1)
+		w.has()
 		made(i)
 	}
 	err = cmd.Wait()
@@ -156,10 +251,10 @@ func (w *writerProcess) runs(cmd *exec.Cmd) {
 	w.run, w.made, w.killed = cmd, 0, false
 }
 
-func (w *writerProcess) has(made int) {
+func (w *writerProcess) has() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.made = made
+	w.made++
 }
 
 // ended says whether the process that has ended was killed.
