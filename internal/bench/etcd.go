@@ -20,7 +20,7 @@ func etcdTable() table {
 			peers: []rival{floor(rawDeleteEvent, target{atMost: 1.3}), competitor(etcdMutex)},
 		},
 		turns:      turnsOf{peer: etcdMutex, target: target{atLeast: 10}, longest: longestWait},
-		crowd:      crowdOf{peers: []rival{forReference(etcdMutex)}, handOff: target{atMost: 3}, renewal: 4},
+		crowd:      crowdOf{peers: []rival{forReference(etcdMutex)}, handOff: target{atMost: 3}, renewal: 4, pushed: true},
 		held:       heldOf{renewal: "keep-alives, ends of their streams, reads and audits", each: target{atMost: 4}},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(rawPutEvent)}},
 		watchers:   watchesOf{what: "watches at the server: of the map", target: target{atMost: 1}},

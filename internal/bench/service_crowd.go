@@ -26,6 +26,7 @@ type crowdOf struct {
 	handOff target  // of requests each
 	renewal int64   // requests that one is
 	pings   string  // how those are called that the server counts; "": there are none
+	pushed  bool    // to peers too: while they only wait, they ask for nothing but that their sessions live
 }
 
 type serviceCrowdRow struct {
@@ -117,6 +118,7 @@ func (w *waitingCrowd) count(b *bench, unlock func() error) (cost crowdCost, err
 	if err != nil {
 		return cost, err
 	}
+	unlocked := time.Now()
 	if err := unlock(); err != nil {
 		return cost, err
 	}
@@ -127,16 +129,18 @@ func (w *waitingCrowd) count(b *bench, unlock func() error) (cost crowdCost, err
 	if err != nil {
 		return cost, err
 	}
+	took := time.Since(unlocked)
 	quiet, handed := rested.minus(began), ended.minus(rested)
 	cost = w.waiting(quiet, idle)
 	cost.kind, cost.waiters, cost.done = w.kind, float64(w.waiters), float64(ended.seen.Done)
-	cost.handOff = float64(handed.requests) / max(cost.done, 1)
+	cost.handOff = w.handedOver(handed.requests, cost.waiting, took) / max(cost.done, 1)
 	pings := ""
 	if w.pings != "" {
 		pings = fmt.Sprintf(", %d of them %s", quiet.pings, w.pings)
 	}
-	b.raw("%s\t%s: in %v of waiting %d requests%s, %d renewals of ours; in %d of %d hand-offs %d requests and %d renewals",
-		crowdOf100, w.kind, idle, quiet.requests, pings, quiet.seen.Renewals, ended.seen.Done, w.waiters, handed.requests, handed.seen.Renewals)
+	b.raw("%s\t%s: in %v of waiting %d requests%s, %d renewals of ours; in %d of %d hand-offs, %v, %d requests and %d renewals",
+		crowdOf100, w.kind, idle, quiet.requests, pings, quiet.seen.Renewals,
+		ended.seen.Done, w.waiters, took.Round(time.Millisecond), handed.requests, handed.seen.Renewals)
 	return cost, nil
 }
 
@@ -175,6 +179,16 @@ func (w *waitingCrowd) pass(b *bench) error {
 		}
 		return true, nil
 	})
+}
+
+// handedOver is what the hand-offs asked for. What keeps sessions alive meanwhile is
+// asked for as often as when all only waited, and is no part of it; of a peer that
+// polls, nobody can say which request was for what.
+func (w *waitingCrowd) handedOver(requests int64, waiting float64, took time.Duration) float64 {
+	if w.kind == ourLocker || w.pushed {
+		return max(0, float64(requests)-waiting*took.Seconds())
+	}
+	return float64(requests)
 }
 
 // waiting is what is asked for in so long.

@@ -42,6 +42,19 @@ func TestWhatACrowdAsksBeyondItsRenewalsIsNeitherTheyNorPings(t *testing.T) {
 	}
 }
 
+func TestWhatKeepsSessionsAliveIsNoPartOfAHandOff(t *testing.T) {
+	for kind, want := range map[string]float64{ourLocker: 301, redsyncOnRueidis: 321} {
+		w := waitingCrowd{kind: kind}
+		if got := w.handedOver(321, 10, 2*time.Second); got != want {
+			t.Errorf("%s: got %v, want %v", kind, got, want)
+		}
+	}
+	w := waitingCrowd{kind: etcdMutex, crowdOf: crowdOf{pushed: true}}
+	if got := w.handedOver(421, 10, 2*time.Second); got != 401 {
+		t.Errorf("%s: got %v, want 401", etcdMutex, got)
+	}
+}
+
 func TestJainsIndexIsOneWhereAllHaveTheSameShare(t *testing.T) {
 	for want, shares := range map[float64][]int{1: {7, 7, 7, 7}, 0.25: {28, 0, 0, 0}, 0.5: {14, 14, 0, 0}} {
 		if got := (&turns{shares: shares}).jain(); got != want {

@@ -21,7 +21,7 @@ func zkTable() table {
 			peers: []rival{competitor(goZKLock)},
 		},
 		turns:      turnsOf{peer: goZKLock, target: target{atLeast: 0.9}, longest: longestWait},
-		crowd:      crowdOf{peers: []rival{forReference(goZKLock)}, handOff: target{atMost: 3}, renewal: 1, pings: "pings and reads"},
+		crowd:      crowdOf{peers: []rival{forReference(goZKLock)}, handOff: target{atMost: 3}, renewal: 1, pings: "pings and reads", pushed: true},
 		held:       heldOf{renewal: "writes", each: target{atMost: 1}},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(rawSetEvent)}},
 		watchers: watchesOf{
