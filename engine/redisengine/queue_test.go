@@ -244,6 +244,8 @@ func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
 	const n = 10_000
 	server := redistest.Start(t)
 	c := newClient(t, server)
+	sent := &pipelines{Transport: c.e.t}
+	c.e.t = sent
 	var claims []*engine.Claim
 	for i := range n {
 		cl := mutex(fmt.Sprintf("n%d", i))
@@ -270,6 +272,20 @@ func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
 			t.Errorf("%s is left after the session's end", key)
 		}
 	}
+	if sent.longest > endBatch {
+		t.Errorf("%d commands in one pipeline: a slow server does not answer them in time", sent.longest)
+	}
+}
+
+// pipelines keeps how many commands were sent at once at most.
+type pipelines struct {
+	Transport
+	longest int
+}
+
+func (p *pipelines) Do(ctx context.Context, commands ...Command) []Result {
+	p.longest = max(p.longest, len(commands))
+	return p.Transport.Do(ctx, commands...)
 }
 
 // Our own waiters leave before our holders: else each release would hand over to

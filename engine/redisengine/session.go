@@ -3,6 +3,7 @@ package redisengine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -83,8 +84,8 @@ func (s *Session) tell(id engine.ClaimID, why error) {
 	s.lost(id, why)
 }
 
-// End releases all claims without a term, in one pipeline: those that wait first,
-// or each release would let in the next of our own.
+// End releases all claims without a term: those that wait first, or each release would
+// let in the next of our own.
 func (s *Session) End(ctx context.Context, claims []*engine.Claim) error {
 	s.mu.Lock()
 	first := !s.isEnded
@@ -118,17 +119,28 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 	if s.e.isOver() {
 		return engine.ErrClosed
 	}
-	calls := make([]call, len(claims))
-	for i, c := range claims {
-		calls[i] = call{s.e.scripts.release, lineKeys(s.e.key(c.Name)), []string{string(c.ID) + marker, endOfSession}}
-	}
-	for _, r := range runAll(ctx, s.e.t, calls) {
-		if r.Err != nil {
-			return s.e.explain(r.Err)
+	var refused error
+	for some := range slices.Chunk(claims, endBatch) {
+		calls := make([]call, len(some))
+		for i, c := range some {
+			calls[i] = call{s.e.scripts.release, lineKeys(s.e.key(c.Name)), []string{string(c.ID) + marker, endOfSession}}
+		}
+		for _, r := range runAll(ctx, s.e.t, calls) {
+			switch {
+			case r.Err == nil:
+			case code(r.Err) == "": // nor will the rest be answered
+				return s.e.explain(r.Err)
+			case refused == nil:
+				refused = s.e.explain(r.Err)
+			}
 		}
 	}
-	return nil
+	return refused
 }
+
+// endBatch is how many claims are let go in one pipeline. The whole of it must be
+// answered within the time for which a connection may be silent.
+const endBatch = 250
 
 // Release ends the claim by its id. An Acquire of it that still waits here ends as
 // well: nobody publishes anything for it any more.

@@ -3,6 +3,7 @@ package redlock
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -89,8 +90,8 @@ func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) err
 	return err
 }
 
-// End releases all claims without a term, in one pipeline for each node: those that
-// wait first, or each release would tell the next of our own.
+// End releases all claims without a term: those that wait first, or each release would
+// tell the next of our own.
 func (s *Session) End(ctx context.Context, claims []*engine.Claim) error {
 	s.mu.Lock()
 	first := !s.isEnded
@@ -125,9 +126,23 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 			}
 		}
 	}
+	for some := range slices.Chunk(calls, endBatch) {
+		if err := s.let(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endBatch is how many claims are let go in one pipeline for each node. The whole of
+// it must be answered within the node's timeout.
+const endBatch = 250
+
+// let has a majority of nodes run releases.
+func (s *Session) let(ctx context.Context, releases []call) error {
 	done := 0
 	var errs []error
-	err := s.e.gather(ctx, s.e.tidy(s.e.all(), s.e.nodeTimeout(s.ttl), nil, func(int) []call { return calls }), s.e.all(), func(a answer) bool {
+	err := s.e.gather(ctx, s.e.tidy(s.e.all(), s.e.nodeTimeout(s.ttl), nil, func(int) []call { return releases }), s.e.all(), func(a answer) bool {
 		if err := a.worst(); err != nil {
 			errs = append(errs, s.e.blame(a.node, err))
 		} else {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/internal/faultnet"
 	"github.com/lockstep-go/lockstep/internal/redistest"
 )
@@ -468,6 +470,50 @@ func TestALockThatIsGivenUpLeavesNothing(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// pipelines keeps how many commands were sent to a node at once at most.
+type pipelines struct {
+	redisengine.Transport
+	longest atomic.Int64
+}
+
+func (p *pipelines) Do(ctx context.Context, commands ...redisengine.Command) []redisengine.Result {
+	for n := int64(len(commands)); ; {
+		if was := p.longest.Load(); was >= n || p.longest.CompareAndSwap(was, n) {
+			return p.Transport.Do(ctx, commands...)
+		}
+	}
+}
+
+// However many claims a session has, its end is answered in time: it is asked for a part at
+// a time.
+func TestAnEndAsksForNoMoreAtOnceThanANodeAnswersInTime(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, 3)
+	e := openOn(t, nodes)
+	var sent []*pipelines
+	for _, n := range e.nodes {
+		p := &pipelines{Transport: n.t}
+		n.t, sent = p, append(sent, p)
+	}
+	c := clientOn(t, e, ttl)
+	var claims []*engine.Claim
+	for i := range 2*endBatch + 1 {
+		claims = append(claims, mutex("n"+strconv.Itoa(i)))
+		c.take(claims[i])
+	}
+	if err := c.End(guarded(t), claims); err != nil {
+		t.Fatal(err)
+	}
+	for _, cl := range claims {
+		await(t, "every claim to be gone", func() bool { return votesOf(t, nodes, cl) == 0 })
+	}
+	for i, p := range sent {
+		if most := p.longest.Load(); most > endBatch {
+			t.Errorf("node %d was sent %d commands at once", i, most)
+		}
+	}
 }
 
 // Close leaves no connection, whatever the client did, and also where a node is
