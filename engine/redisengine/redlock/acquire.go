@@ -175,7 +175,7 @@ func (a *acquire) granted(o *outcome) (engine.Grant, error) {
 	}
 	a.cl.mu.Lock()
 	defer a.cl.mu.Unlock()
-	a.cl.held, a.cl.attempt, a.cl.token, a.cl.removed = true, o.number, o.vote.Token, 0
+	a.cl.held, a.cl.leaving, a.cl.attempt, a.cl.token, a.cl.removed = true, false, o.number, o.vote.Token, 0
 	return engine.Grant{Token: engine.Token(o.vote.Token), Until: o.until}, nil
 }
 

@@ -13,7 +13,7 @@ import (
 // answer is what one node said.
 type answer struct {
 	node    int
-	results []redisengine.Result // as many as calls
+	results []redisengine.Result // as many as commands
 	err     error                // of the whole; a script's own is in its result
 	more    bool                 // it was answered for, and will answer itself
 }
@@ -26,29 +26,32 @@ func (a answer) first() (any, error) {
 	return a.results[0].Value, a.results[0].Err
 }
 
-// ask asks some nodes at once, and returns at once. What has an order is asked of each
-// node in that order: a release must not overtake the acquire that it ends. Each node answers once, but one
+// perNode is what each node is asked.
+type perNode func(node int) []redisengine.Command
+
+// ask asks some nodes at once, and returns at once. What is about a name is asked of each
+// node in the order in which it was asked here (lane.go). Each node answers once, but one
 // that was left out and is tried again: it is answered for first, so that nobody
 // waits for it, and may answer itself later.
 //
 // What was asked goes on when its caller has left: it is bounded by timeout, and
 // Close waits for it.
-func (e *Engine) ask(to vote.Set, timeout time.Duration, o *order, calls func(node int) []call) <-chan answer {
+func (e *Engine) ask(to vote.Set, timeout time.Duration, name string, commands perNode) <-chan answer {
 	answers := make(chan answer, 2*len(e.nodes))
-	e.askInto(answers, to, timeout, o, calls)
+	e.askInto(answers, to, timeout, name, commands)
 	return answers
 }
 
 // tidy asks for what takes something back, also of nodes that are left out.
-func (e *Engine) tidy(to vote.Set, timeout time.Duration, o *order, calls func(node int) []call) <-chan answer {
+func (e *Engine) tidy(to vote.Set, timeout time.Duration, name string, commands perNode) <-chan answer {
 	answers := make(chan answer, 2*len(e.nodes))
-	e.send(answers, to, timeout, o, calls, how{tidies: true})
+	e.send(answers, to, timeout, name, commands, how{tidies: true})
 	return answers
 }
 
 // askInto is ask where the answers have somewhere to go: room for two of each node.
-func (e *Engine) askInto(answers chan<- answer, to vote.Set, timeout time.Duration, o *order, calls func(node int) []call) {
-	e.send(answers, to, timeout, o, calls, how{})
+func (e *Engine) askInto(answers chan<- answer, to vote.Set, timeout time.Duration, name string, commands perNode) {
+	e.send(answers, to, timeout, name, commands, how{})
 }
 
 // how something is asked.
@@ -57,8 +60,9 @@ type how struct {
 	patient bool // nobody is left out
 }
 
-func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration, o *order, calls func(node int) []call, h how) {
-	ctx, cancel := context.WithTimeout(e.ctx, timeout)
+func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration, name string, commands perNode, h how) {
+	until := time.Now().Add(timeout)
+	ctx, cancel := context.WithDeadline(e.ctx, until)
 	var left atomic.Int32
 	left.Store(int32(to.Len()) + 1)
 	done := func() {
@@ -80,33 +84,31 @@ func (e *Engine) send(answers chan<- answer, to vote.Set, timeout time.Duration,
 		if why := n.suspicion(); others && why != nil {
 			answers <- answer{node: i, err: why, more: true}
 		}
-		question, turn := calls(i), o.enter(i)
+		q := &question{name: name, commands: commands(i), until: until}
+		first := n.lanes.enter(q)
 		if !e.aside(func() {
-			defer done()
-			defer o.leave(i)
-			answers <- e.askNode(ctx, i, turn, question)
+			a, behind := n.askedFor(ctx, q, first)
+			a.node = i
+			answers <- a
+			done()
+			n.carryOn(e.ctx, behind)
 		}) {
-			o.leave(i)
-			answers <- answer{node: i, err: context.Canceled}
+			answers <- answer{node: i, err: context.Canceled} // whoever waits behind it hears that the engine is closed
 			done()
 		}
 	}
 	done()
 }
 
-func (e *Engine) askNode(ctx context.Context, i int, turn <-chan struct{}, question []call) answer {
-	n := e.nodes[i]
-	if turn != nil {
-		select {
-		case <-turn:
-		case <-ctx.Done():
-			n.heed(ctx.Err())
-			return answer{node: i, err: ctx.Err()}
-		}
+// askedFor is the node's answer, and who waits behind it to be carried on.
+func (n *node) askedFor(ctx context.Context, q *question, first bool) (a answer, behind []*question) {
+	if first {
+		a, behind = n.carry(ctx, q)
+	} else {
+		a = n.wait(ctx, q)
 	}
-	results, err := n.run(ctx, question...)
-	n.heed(worst(results, err))
-	return answer{node: i, results: results, err: err}
+	n.heed(worst(a.results, a.err))
+	return a, behind
 }
 
 // worst is an error that says that the server did not answer, if there is one.
@@ -155,9 +157,11 @@ func (e *Engine) aside(f func()) bool {
 }
 
 // one is a question of one call to every node.
-func one(c call) func(int) []call {
-	calls := []call{c}
-	return func(int) []call { return calls }
+func one(c call) perNode { return same([]redisengine.Command{c.command()}) }
+
+// same is one question to every node.
+func same(commands []redisengine.Command) perNode {
+	return func(int) []redisengine.Command { return commands }
 }
 
 // gather takes answers of these nodes until enough says so, or every node has answered, or ctx

@@ -47,7 +47,7 @@ func (a *acquire) attempt(ctx context.Context, mode string) *outcome {
 		string(a.c.ID), strconv.FormatInt(o.number, 10), inMillis(a.life), o.tail, mode, inMillis(a.s.ttl),
 	}}
 	votes := make(chan answer, 2*len(a.e.nodes))
-	a.e.send(votes, a.e.all(), a.timeout(), &a.cl.order, one(question), how{patient: a.patient})
+	a.e.send(votes, a.e.all(), a.timeout(), a.c.Name, one(question), how{patient: a.patient})
 	if a.e.isOver() {
 		o.err = errClosed
 		return o
@@ -86,7 +86,7 @@ func (a *acquire) attempt(ctx context.Context, mode string) *outcome {
 func (a *acquire) write(o *outcome, to vote.Set, wrote chan<- answer) {
 	keys := nameKeys(a.e.key(a.c.Name))[:2]
 	args := []string{string(a.c.ID), strconv.FormatInt(o.number, 10), strconv.FormatUint(o.vote.Token, 10)}
-	a.e.askInto(wrote, to, a.timeout(), &a.cl.order, one(call{theScripts.write, keys, args}))
+	a.e.askInto(wrote, to, a.timeout(), a.c.Name, one(call{theScripts.write, keys, args}))
 }
 
 func (o *outcome) wrote(n answer) {
@@ -110,11 +110,15 @@ func (o *outcome) heard(n answer, err error) {
 		return
 	}
 	o.open = o.open.Without(n.node)
-	var left *suspectError
-	var out *keptOutError
-	if err != nil && redisengine.Code(err) == "" && !errors.As(err, &left) && !errors.As(err, &out) {
+	if err != nil && redisengine.Code(err) == "" && !isA[*suspectError](err) && !isA[*keptOutError](err) {
 		o.doubt = o.doubt.With(n.node)
 	}
+}
+
+// isA says whether an error is, or wraps, one of a type.
+func isA[E error](err error) bool {
+	_, is := errors.AsType[E](err)
+	return is
 }
 
 // voted takes what a node said of its vote.
@@ -210,9 +214,7 @@ func (o *outcome) shortest() time.Duration {
 
 // leftOut says whether too few answered, though others could be asked.
 func (o *outcome) leftOut() bool {
-	var left *suspectError
-	return o.err == nil && o.vote.Phase == vote.Lost && !o.vote.Asked() &&
-		slices.ContainsFunc(o.errs, func(err error) bool { return errors.As(err, &left) })
+	return o.err == nil && o.vote.Phase == vote.Lost && !o.vote.Asked() && slices.ContainsFunc(o.errs, isA[*suspectError])
 }
 
 // split says whether, as far as is known, nobody can have a majority: then nobody
@@ -252,7 +254,7 @@ func (a *acquire) withdraw(ctx context.Context, o *outcome, votes <-chan answer)
 	if had == 0 || o.err != nil {
 		return
 	}
-	gone := a.e.tidy(had, a.timeout(), &a.cl.order, a.withdrawal(o, o.mode != modeTry))
+	gone := a.e.tidy(had, a.timeout(), a.c.Name, a.withdrawal(o, o.mode != modeTry))
 	_ = a.e.gather(ctx, gone, had, func(n answer) bool { // what fails ends by its TTL
 		if v, err := n.first(); err == nil && o.mode != modeTry {
 			rank, _ := v.(int64)
@@ -264,14 +266,15 @@ func (a *acquire) withdraw(ctx context.Context, o *outcome, votes <-chan answer)
 
 // withdrawal gives a vote back by the number of its attempt. Who waits is given its
 // place back.
-func (a *acquire) withdrawal(o *outcome, waits bool) func(int) []call {
+func (a *acquire) withdrawal(o *outcome, waits bool) perNode {
 	ttl := "0"
 	if waits {
 		ttl = inMillis(a.s.ttl)
 	}
 	keys := nameKeys(a.e.key(a.c.Name))
-	return func(node int) []call {
-		return []call{{theScripts.withdraw, keys, []string{string(a.c.ID), strconv.FormatInt(o.number, 10), o.tail, ttl, o.place[node]}}}
+	return func(node int) []redisengine.Command {
+		c := call{theScripts.withdraw, keys, []string{string(a.c.ID), strconv.FormatInt(o.number, 10), o.tail, ttl, o.place[node]}}
+		return []redisengine.Command{c.command()}
 	}
 }
 
@@ -289,13 +292,13 @@ func (a *acquire) withdrawLater(o *outcome, votes <-chan answer) {
 				continue
 			}
 			o.place[n.node] = r.text(1)
-			a.e.tidy(vote.Set(0).With(n.node), a.timeout(), &a.cl.order, a.withdrawal(o, o.mode != modeTry))
+			a.e.tidy(vote.Set(0).With(n.node), a.timeout(), a.c.Name, a.withdrawal(o, o.mode != modeTry))
 		case <-a.e.closing:
 			return
 		}
 	}
 	if o.doubt != 0 {
 		pause(a.e.ctx, straggle)
-		a.e.tidy(o.doubt, a.timeout(), &a.cl.order, a.withdrawal(o, false)) // whoever waits has been asked for anew
+		a.e.tidy(o.doubt, a.timeout(), a.c.Name, a.withdrawal(o, false)) // whoever waits has been asked for anew
 	}
 }

@@ -60,7 +60,7 @@ func TestANodeThatRestartedIsKeptOutForTheLongestTTL(t *testing.T) {
 		}
 	}
 	var out *keptOutError
-	if _, err := b.e.nodes[0].run(guarded(t), call{theScripts.look, nameKeys("n"), nil}); !errors.As(err, &out) {
+	if _, err := b.e.nodes[0].run(guarded(t), call{theScripts.look, nameKeys("n"), nil}.command()); !errors.As(err, &out) {
 		t.Errorf("a node that restarted: %v, want that it is kept out", err)
 	}
 

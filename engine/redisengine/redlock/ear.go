@@ -150,7 +150,7 @@ func (e *Engine) disown(id engine.ClaimID, node int, f []string) {
 		}
 	}
 	newest := strconv.FormatInt(attempts.Load(), 10)
-	e.tidy(vote.Set(0).With(node), e.nodeTimeout(e.opts.maxTTL), nil,
+	e.tidy(vote.Set(0).With(node), e.nodeTimeout(e.opts.maxTTL), "",
 		one(call{theScripts.release, nameKeys(f[2]), []string{string(id), newest, giveBack}}))
 }
 

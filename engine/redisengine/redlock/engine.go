@@ -121,7 +121,7 @@ func (e *Engine) greet(ctx context.Context) error {
 	}
 	all := vote.All(len(e.nodes))
 	well, away, errs := 0, []error(nil), []error(nil)
-	err := e.gather(ctx, e.ask(all, greetTimeout, nil, one(call{theScripts.look, nameKeys(e.opts.prefix + "."), nil})), all, func(a answer) bool {
+	err := e.gather(ctx, e.ask(all, greetTimeout, "", one(call{theScripts.look, nameKeys(e.opts.prefix + "."), nil})), all, func(a answer) bool {
 		_, err := a.first()
 		var out *keptOutError
 		if err == nil || errors.As(err, &out) {

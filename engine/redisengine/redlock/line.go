@@ -22,7 +22,7 @@ func (e *Engine) Line(ctx context.Context, name string) (engine.Line, error) {
 	l := &look{nodes: len(e.nodes), kind: make(map[engine.ClaimID]engine.Kind), seen: make(map[seat]*seated)}
 	var errs []error
 	question := one(call{theScripts.look, nameKeys(e.key(name)), nil})
-	err := e.gather(ctx, e.ask(e.all(), e.nodeTimeout(lookFor), nil, question), e.all(), func(a answer) bool {
+	err := e.gather(ctx, e.ask(e.all(), e.nodeTimeout(lookFor), "", question), e.all(), func(a answer) bool {
 		v, err := a.first()
 		if err != nil {
 			errs = append(errs, e.blame(a.node, err))

@@ -2,8 +2,8 @@ package redlock
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,6 +28,8 @@ type node struct {
 	t     redisengine.Transport
 	up    int64  // s that it must have run
 	guard string // the guard's key
+
+	lanes lanes
 
 	mu       sync.Mutex
 	loading  chan struct{} // not nil: the scripts are being loaded; closed after it
@@ -65,42 +67,27 @@ func (e *suspectError) Error() string {
 func (e *suspectError) Unwrap() error { return e.last }
 
 // run runs scripts in one pipeline. An error is of the whole; results have their own.
-func (n *node) run(ctx context.Context, calls ...call) ([]redisengine.Result, error) {
+func (n *node) run(ctx context.Context, commands ...redisengine.Command) ([]redisengine.Result, error) {
 	if err := n.waitOut(); err != nil {
 		return nil, err
 	}
-	results := n.t.Do(ctx, commands(calls)...)
-	if !noScript(results) {
+	results := n.t.Do(ctx, commands...)
+	unknown := slices.IndexFunc(results, isNoScript)
+	if unknown < 0 {
 		return results, nil
 	}
 	if err := n.load(ctx); err != nil {
 		return nil, err
 	}
-	// Those that it knew have been carried out, and are safe to repeat: all were asked
-	// by a client of which the server knows no script, so it knew none.
-	results = n.t.Do(ctx, commands(calls)...)
-	if noScript(results) {
+	// What was before the first that it did not know has been carried out.
+	again := n.t.Do(ctx, commands[unknown:]...)
+	if slices.ContainsFunc(again, isNoScript) {
 		return nil, &keptOutError{n.name, "restarted a moment ago", time.Duration(n.up) * time.Second}
 	}
-	return results, nil
+	return append(results[:unknown], again...), nil
 }
 
-func commands(calls []call) []redisengine.Command {
-	all := make([]redisengine.Command, len(calls))
-	for i, c := range calls {
-		all[i] = c.command()
-	}
-	return all
-}
-
-func noScript(results []redisengine.Result) bool {
-	for _, r := range results {
-		if redisengine.Code(r.Err) == "NOSCRIPT" {
-			return true
-		}
-	}
-	return false
-}
+func isNoScript(r redisengine.Result) bool { return redisengine.Code(r.Err) == "NOSCRIPT" }
 
 func (n *node) waitOut() error {
 	n.mu.Lock()
@@ -204,8 +191,7 @@ func (n *node) heed(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.pending--
-	var out *keptOutError
-	if err == nil || redisengine.Code(err) != "" || errors.As(err, &out) {
+	if err == nil || redisengine.Code(err) != "" || isA[*keptOutError](err) {
 		n.suspect = false
 		return
 	}

@@ -25,7 +25,7 @@ const everyAttempt = "9007199254740991"
 // agree has every node run a script that answers whether something is there, and
 // says whether it is at a majority. Where too few answer to tell, it is there if
 // anybody has it.
-func (e *Engine) agree(ctx context.Context, ttl time.Duration, o *order, c call) (there bool, err error) {
+func (e *Engine) agree(ctx context.Context, ttl time.Duration, name string, c call) (there bool, err error) {
 	if e.isOver() {
 		return false, errClosed
 	}
@@ -35,7 +35,7 @@ func (e *Engine) agree(ctx context.Context, ttl time.Duration, o *order, c call)
 	if c.script == theScripts.release {
 		ask = e.tidy
 	}
-	err = e.gather(ctx, ask(e.all(), e.nodeTimeout(ttl), o, one(c)), e.all(), func(a answer) bool {
+	err = e.gather(ctx, ask(e.all(), e.nodeTimeout(ttl), name, one(c)), e.all(), func(a answer) bool {
 		v, err := a.first()
 		switch {
 		case err != nil:
@@ -76,17 +76,18 @@ func (s *Session) Release(ctx context.Context, c *engine.Claim) (removed bool, e
 
 func (s *Session) release(ctx context.Context, c *engine.Claim, why string) (bool, error) {
 	newest := strconv.FormatInt(attempts.Load(), 10)
-	var o *order
 	if cl := s.known(c.ID); cl != nil {
-		o = &cl.order
+		cl.mu.Lock()
+		cl.leaving = true
+		cl.mu.Unlock()
 	}
-	return s.e.agree(ctx, s.ttl, o, call{theScripts.release, nameKeys(s.e.key(c.Name)), []string{string(c.ID), newest, why}})
+	return s.e.agree(ctx, s.ttl, c.Name, call{theScripts.release, nameKeys(s.e.key(c.Name)), []string{string(c.ID), newest, why}})
 }
 
 // Remove ends the claim whoever made it. Another program's is removed too: its id is
 // what Line shows.
 func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) error {
-	_, err := e.agree(ctx, e.opts.maxTTL, nil, call{theScripts.release, nameKeys(e.key(name)), []string{string(id), everyAttempt, removeByForce}})
+	_, err := e.agree(ctx, e.opts.maxTTL, name, call{theScripts.release, nameKeys(e.key(name)), []string{string(id), everyAttempt, removeByForce}})
 	return err
 }
 
@@ -118,15 +119,16 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 		return errClosed
 	}
 	newest := strconv.FormatInt(attempts.Load(), 10)
-	calls := make([]call, 0, len(claims))
+	releases := make([]redisengine.Command, 0, len(claims))
 	for _, held := range []bool{false, true} {
 		for _, c := range claims {
 			if s.holds(c.ID) == held {
-				calls = append(calls, call{theScripts.release, nameKeys(s.e.key(c.Name)), []string{string(c.ID), newest, endOfSession}})
+				one := call{theScripts.release, nameKeys(s.e.key(c.Name)), []string{string(c.ID), newest, endOfSession}}
+				releases = append(releases, one.command())
 			}
 		}
 	}
-	for some := range slices.Chunk(calls, endBatch) {
+	for some := range slices.Chunk(releases, endBatch) {
 		if err := s.let(ctx, some); err != nil {
 			return err
 		}
@@ -139,10 +141,10 @@ func (s *Session) letGo(ctx context.Context, claims []*engine.Claim) error {
 const endBatch = 250
 
 // let has a majority of nodes run releases.
-func (s *Session) let(ctx context.Context, releases []call) error {
+func (s *Session) let(ctx context.Context, releases []redisengine.Command) error {
 	done := 0
 	var errs []error
-	err := s.e.gather(ctx, s.e.tidy(s.e.all(), s.e.nodeTimeout(s.ttl), nil, func(int) []call { return releases }), s.e.all(), func(a answer) bool {
+	err := s.e.gather(ctx, s.e.tidy(s.e.all(), s.e.nodeTimeout(s.ttl), "", same(releases)), s.e.all(), func(a answer) bool {
 		if err := a.worst(); err != nil {
 			errs = append(errs, s.e.blame(a.node, err))
 		} else {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lockstep-go/lockstep/engine"
+	"github.com/lockstep-go/lockstep/engine/redisengine"
 	"github.com/lockstep-go/lockstep/engine/redisengine/redlock/internal/vote"
 )
 
@@ -30,7 +31,7 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	var errs []error
 	answered := 0
 	sent := time.Now()
-	err := s.e.gather(ctx, s.e.ask(s.e.all(), s.e.nodeTimeout(s.ttl), nil, func(int) []call { return r.calls }), s.e.all(), func(a answer) bool {
+	err := s.e.gather(ctx, s.e.ask(s.e.all(), s.e.nodeTimeout(s.ttl), "", same(r.commands)), s.e.all(), func(a answer) bool {
 		if err := a.worst(); err != nil {
 			errs = append(errs, s.e.blame(a.node, err))
 			r.silent(a.node)
@@ -51,11 +52,11 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 
 // renewal is one Renew.
 type renewal struct {
-	s       *Session
-	held    []*engine.Claim
-	waiting []*engine.Claim
-	votes   []vote.Renewal // of held, then of waiting
-	calls   []call
+	s        *Session
+	held     []*engine.Claim
+	waiting  []*engine.Claim
+	votes    []vote.Renewal // of held, then of waiting
+	commands []redisengine.Command
 }
 
 func (s *Session) renewal(claims []*engine.Claim) *renewal {
@@ -73,12 +74,12 @@ func (s *Session) renewal(claims []*engine.Claim) *renewal {
 	}
 	for held := r.held; len(held) > 0; {
 		n := min(len(held), renewBatch)
-		r.calls = append(r.calls, s.renewCall(held[:n]))
+		r.commands = append(r.commands, s.renewCall(held[:n]).command())
 		held = held[n:]
 	}
 	for waiting := r.waiting; len(waiting) > 0; {
 		n := min(len(waiting), beatBatch)
-		r.calls = append(r.calls, s.beatCall(waiting[:n]))
+		r.commands = append(r.commands, s.beatCall(waiting[:n]).command())
 		waiting = waiting[n:]
 	}
 	return r
@@ -205,27 +206,26 @@ func (r *renewal) claim(i int) *engine.Claim {
 // rejoin has nodes that came back empty, or were away when a name was granted, take it
 // again, in the background.
 func (r *renewal) rejoin() {
-	calls := make(map[int][]call)
-	var to vote.Set
 	for i, c := range r.held {
-		cl := r.s.known(c.ID)
-		if c.Term > 0 || cl == nil || r.votes[i].Rejoin() == 0 {
-			continue
-		}
-		tail := r.s.tail(c, cl)
-		cl.mu.Lock()
-		args := []string{
-			string(c.ID), strconv.FormatInt(cl.attempt, 10), strconv.FormatUint(cl.token, 10), inMillis(r.s.ttl), tail,
-		}
-		cl.mu.Unlock()
-		for node := range r.s.e.nodes {
-			if r.votes[i].Rejoin().Has(node) {
-				to = to.With(node)
-				calls[node] = append(calls[node], call{theScripts.rejoin, nameKeys(r.s.e.key(c.Name))[:2], args})
-			}
+		if to := r.votes[i].Rejoin(); c.Term == 0 && to != 0 {
+			r.s.rejoin(c, to)
 		}
 	}
-	if to != 0 {
-		r.s.e.ask(to, r.s.e.nodeTimeout(r.s.ttl), nil, func(node int) []call { return calls[node] })
+}
+
+// rejoin asks for it while no release of the claim can begin: one that does later comes behind
+// it at each node, and takes the claim off again.
+func (s *Session) rejoin(c *engine.Claim, to vote.Set) {
+	cl := s.known(c.ID)
+	if cl == nil {
+		return
 	}
+	tail := s.tail(c, cl)
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.leaving {
+		return
+	}
+	args := []string{string(c.ID), strconv.FormatInt(cl.attempt, 10), strconv.FormatUint(cl.token, 10), inMillis(s.ttl), tail}
+	s.e.ask(to, s.e.nodeTimeout(s.ttl), c.Name, one(call{theScripts.rejoin, nameKeys(s.e.key(c.Name))[:2], args}))
 }

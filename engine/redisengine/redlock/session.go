@@ -32,13 +32,13 @@ type Session struct {
 
 // claim is what a session knows of a claim of its own.
 type claim struct {
-	busy  chan struct{} // holds one while an Acquire of it is under way
-	order order         // in which nodes are asked about it
+	busy chan struct{} // holds one while an Acquire of it is under way
 
 	mu      sync.Mutex
 	version int64 // of the note
 	note    string
 	held    bool
+	leaving bool  // a release of it has begun
 	attempt int64 // that was won
 	token   uint64
 	removed vote.Set // where somebody removed it by force
@@ -189,7 +189,7 @@ func (s *Session) SetNote(ctx context.Context, c *engine.Claim, note []byte) err
 	cl.note = string(note)
 	version := strconv.FormatInt(cl.version, 10)
 	cl.mu.Unlock()
-	there, err := s.e.agree(ctx, s.ttl, &cl.order, call{theScripts.note, nameKeys(s.e.key(c.Name)), []string{string(c.ID), version, string(note)}})
+	there, err := s.e.agree(ctx, s.ttl, c.Name, call{theScripts.note, nameKeys(s.e.key(c.Name)), []string{string(c.ID), version, string(note)}})
 	if err == nil && !there {
 		err = fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
 	}
