@@ -1,6 +1,7 @@
 package redlock
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,16 @@ func TestPrimitives(t *testing.T) { enginetest.RunPrimitives(t, harness(t)) }
 // harness is five servers, with a client of its own for every handle.
 func harness(t *testing.T) enginetest.Harness {
 	nodes := start(t, 5)
+	var mu sync.Mutex
+	var opened []*Engine
 	return enginetest.Harness{
-		Open:       func(t enginetest.TB) engine.Engine { return openOn(t, nodes) },
+		Open: func(t enginetest.TB) engine.Engine {
+			e := openOn(t, nodes)
+			mu.Lock()
+			defer mu.Unlock()
+			opened = append(opened, e)
+			return e
+		},
 		ClaimsOnly: true,
 		Forget: func(t enginetest.TB) {
 			for _, n := range nodes {
@@ -29,11 +38,27 @@ func harness(t *testing.T) enginetest.Harness {
 			}
 		},
 		Transactions: func(t enginetest.TB) (n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, e := range opened {
+				e.settle()
+			}
 			for _, node := range nodes {
 				n += node.ScriptsRun(t)
 			}
 			return n
 		},
+	}
+}
+
+// settle waits until all that was asked is answered: a call returns when a majority has
+// answered it, and the others may be asked only later.
+func (e *Engine) settle() {
+	e.mu.Lock()
+	closed := e.isClosed
+	e.mu.Unlock()
+	if !closed {
+		e.asides.Wait()
 	}
 }
 
