@@ -61,8 +61,23 @@ func (s *Session) why(outer context.Context, err error) error {
 		return s.over()
 	case outer.Err() != nil:
 		return outer.Err()
+	case errors.Is(err, engine.ErrNotFound):
+		return s.alone(outer, err)
 	}
 	return err
+}
+
+// alone is why a claim is gone: all of its session are, and nobody has heard of it yet
+// (this process was stopped), or the claim alone was removed.
+func (s *Session) alone(ctx context.Context, gone error) error {
+	switch lives, _, err := s.look(ctx); {
+	case err != nil:
+		return err
+	case lives:
+		return gone
+	}
+	s.end()
+	return engine.ErrSessionEnded
 }
 
 func (a *attempt) acquire(ctx context.Context) (engine.Grant, error) {

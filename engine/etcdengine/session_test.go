@@ -418,6 +418,25 @@ func TestAWaiterStoppedPastItsTTLIsGrantedNoDeadLease(t *testing.T) {
 	}
 }
 
+// S5: what a waiter finds by itself, before its session's watch has told it anything.
+func TestAWaiterThatFindsItsClaimGoneWithItsSessionSaysSo(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := begin(t, openOn(t, []string{s.Addr}, nil), engine.SessionOptions{})
+	removed := fmt.Errorf("claim on %q: %w", "n", engine.ErrNotFound)
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	deaf := &Session{e: c.e, lease: c.lease, key: c.key, ctx: ctx, cancel: cancel} // no watch tells it
+	if err := deaf.why(c.ctx, removed); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("a claim that was removed alone: %v", err)
+	}
+	if err := c.e.revoke(c.ctx, c.lease); err != nil {
+		t.Fatal(err)
+	}
+	if err := deaf.why(c.ctx, removed); !errors.Is(err, engine.ErrSessionEnded) || deaf.check() == nil {
+		t.Errorf("a claim that went with its session: %v; the session's next call: %v", err, deaf.check())
+	}
+}
+
 // S13: a line that a newer program is in is not guessed at.
 func TestALineWithANewerLayoutIsRefused(t *testing.T) {
 	t.Parallel()
