@@ -109,6 +109,7 @@ type view struct {
 	token     int64 // the revision at which this was so, or at which the claim was made
 	created   int64 // of the claim's own key
 	blocker   blocker
+	next      bool // nothing but the blocker was in line before it
 }
 
 // put is the request that makes the claim's key.
@@ -170,7 +171,8 @@ func (a *attempt) enterExclusive(ctx context.Context) (view, error) {
 	if err := a.fits(ctx, first[0]); err != nil {
 		return view{}, err
 	}
-	return view{created: r.Header.GetRevision(), blocker: a.behind(last[0])}, nil
+	alone := in.Responses[0].GetResponseRange().GetCount() == 1 // of all in the range
+	return view{created: r.Header.GetRevision(), blocker: a.behind(last[0]), next: alone}, nil
 }
 
 // fits withdraws a claim that does not fit the line's first contender (S11): then

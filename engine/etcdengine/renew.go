@@ -50,6 +50,7 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	if err != nil {
 		return engine.Renewal{}, err
 	}
+	s.proof.Store(&called)
 	if listed != nil {
 		return engine.Renewal{}, listed
 	}

@@ -31,7 +31,8 @@ type Session struct {
 
 	ctx    context.Context // ends with the session
 	cancel context.CancelCauseFunc
-	ended  atomic.Bool // told, or End has begun: what is gone then is not lost
+	ended  atomic.Bool               // told, or End has begun: what is gone then is not lost
+	proof  atomic.Pointer[time.Time] // when the last renewal that succeeded was called
 
 	mu      sync.Mutex
 	waiting map[engine.ClaimID][]*waiting
@@ -50,6 +51,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	if o.TTL <= 0 {
 		return nil, fmt.Errorf("%w: a TTL of %v", engine.ErrInvalid, o.TTL)
 	}
+	called := time.Now()
 	lease, err := e.grant(ctx, o.TTL)
 	if err != nil {
 		return nil, err
@@ -58,6 +60,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 		e: e, lease: lease.ID, hex: leaseText(int64(lease.ID)), ttl: seconds(lease.TTL), lost: o.Lost,
 		waiting: map[engine.ClaimID][]*waiting{}, unknown: map[string]time.Time{},
 	}
+	s.proof.Store(&called)
 	s.key = e.sessionKey(s.hex)
 	put, err := e.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(s.key, sessionMark, clientv3.WithLease(s.lease))}, nil)
 	if err != nil {
@@ -99,6 +102,10 @@ func (e *Engine) revoke(ctx context.Context, id clientv3.LeaseID) error {
 
 // TTL is as granted.
 func (s *Session) TTL() time.Duration { return s.ttl }
+
+// proven: the server has not let the session's lease run out yet. The core knows that too,
+// and of suspended time as well, and believes in no grant that comes later.
+func (s *Session) proven() bool { return time.Since(*s.proof.Load()) < s.ttl*9/10 }
 
 // check is before every call: an ended session refuses at once.
 func (s *Session) check() error {

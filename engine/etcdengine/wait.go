@@ -24,6 +24,13 @@ import (
 // them may free enough; others watch the one before them. So whoever is granted after
 // it waited touches its own key: the next watches that, and is granted as well or takes
 // over as the first waiter.
+//
+// Whoever entered when there was but one claim, an exclusive one, is the next from then
+// on. It watches that claim and its own by one watch, which tells of both in the order of
+// revisions, and of a revision all at once. When it tells that the other claim has ended,
+// and not its own, then its own was there at that revision (S5), and was granted by it:
+// nobody need be asked. What may have happened since is what may happen to any holder,
+// who believes in its claim for as long as its session is proven; so it must be.
 
 // blocker is what a waiter waits for.
 type blocker struct {
@@ -42,14 +49,53 @@ func (a *attempt) behind(c contender) blocker {
 func (a *attempt) await(outer context.Context, v view) (view, error) {
 	ctx, done := a.s.e.lasting(outer)
 	defer done()
-	changes := a.s.e.client.Watch(ctx, v.blocker.key, v.blocker.options()...)
+	watched := v.blocker
+	if v.next {
+		watched = a.both(v.blocker)
+	}
+	changes := a.s.e.client.Watch(ctx, watched.key, watched.options()...)
 	for {
 		now, err := a.look(outer, v.created)
 		if err != nil || now.granted || now.blocker != v.blocker {
 			return now, err
 		}
-		if err := a.sleep(outer, changes); err != nil {
+		passed, err := a.untilTold(outer, changes, v)
+		if err != nil {
 			return view{}, a.s.e.interrupted(outer, err)
+		}
+		if passed > 0 && a.s.proven() {
+			return view{granted: true, token: passed, created: v.created}, nil
+		}
+	}
+}
+
+// both is the range from the one claim's key to the other's.
+func (a *attempt) both(b blocker) blocker {
+	return blocker{key: min(a.key, b.key), end: max(a.key, b.key) + "\x00"}
+}
+
+// untilTold returns when there is a reason to look, or where none is needed: with the
+// revision at which what v waits for has ended. Of its own claim's end others tell, who
+// know whether its session has ended too.
+func (a *attempt) untilTold(ctx context.Context, changes clientv3.WatchChan, v view) (passed int64, err error) {
+	for gone := false; ; {
+		told, err := a.sleep(ctx, changes)
+		if err != nil || !v.next || len(told) == 0 {
+			return 0, err
+		}
+		for _, ev := range told {
+			switch string(ev.GetKv().GetKey()) { // else one between the two, that came later
+			case a.key:
+				gone = true
+			case v.blocker.key:
+				passed = ev.GetKv().GetModRevision()
+			}
+		}
+		if passed > 0 && gone {
+			return 0, nil
+		}
+		if passed > 0 {
+			return passed, nil
 		}
 	}
 }
@@ -65,17 +111,17 @@ func (b blocker) options() []clientv3.OpOption {
 	return opts
 }
 
-// sleep returns when there is a reason to look.
-func (a *attempt) sleep(ctx context.Context, changes clientv3.WatchChan) error {
+// sleep returns when there is a reason to look, with what the watch has told.
+func (a *attempt) sleep(ctx context.Context, changes clientv3.WatchChan) ([]*clientv3.Event, error) {
 	a.w.asleep.Store(true)
 	defer a.w.asleep.Store(false)
 	select {
 	case <-a.w.removed:
-		return nil
+		return nil, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	case r, ok := <-changes:
-		return watchError(r, ok)
+		return r.Events, watchError(r, ok)
 	}
 }
 
