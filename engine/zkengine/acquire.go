@@ -28,14 +28,18 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (eng
 		return engine.Grant{}, err
 	}
 	defer s.unwait(in.p, w)
+	if in.first {
+		return s.grant(ctx, c, in.p, true, false)
+	}
 	return s.await(ctx, c, in.p, in.fresh, w)
 }
 
 // entered is a claim in its line. fresh: the transaction that put it there has just
-// been answered.
+// been answered. first: and nobody is ahead of it.
 type entered struct {
 	p     *place
 	fresh bool
+	first bool
 }
 
 // enter finds the claim in the line, where it is or may be there, or puts it there.
@@ -63,11 +67,12 @@ func (s *Session) enter(c *engine.Claim, again bool, w *waiter) (entered, error)
 			return entered{}, err
 		}
 	}
+	_, link := s.c.tap.now()
 	if p, err = s.create(c); err != nil {
 		return entered{}, err
 	}
 	s.wait(p, w)
-	return entered{p, true}, nil
+	return entered{p, true, s.follows(p, link)}, nil
 }
 
 // stands is whether what is known of a place is enough to go on from. again: somebody
@@ -109,11 +114,12 @@ func (s *Session) unwait(p *place, w *waiter) {
 	}
 }
 
-// create makes the claim's nodes. That the session's marker is there belongs to the
-// transaction.
+// create makes the claim's nodes. The transaction also writes the session's marker: it
+// has to be there, and what it is after that tells the transaction's zxid, which is the
+// nodes' czxid.
 func (s *Session) create(c *engine.Claim) (*place, error) {
 	dir := s.e.paths.of(c.Name)
-	ops := []any{&zk.CheckVersionRequest{Path: s.marker, Version: -1}}
+	ops := []any{&zk.SetDataRequest{Path: s.marker, Data: []byte{}, Version: -1}}
 	for _, name := range nodesOf(c) {
 		ops = append(ops, &zk.CreateRequest{
 			Path: dir + "/" + name, Data: bytesOf(c.Note), Acl: s.c.acl, Flags: zk.FlagEphemeralSequential,
@@ -123,7 +129,7 @@ func (s *Session) create(c *engine.Claim) (*place, error) {
 		results, failed, err := s.c.multi(ops...)
 		switch {
 		case err == nil:
-			return s.stand(c, results[1].String), nil
+			return s.stand(c, results[1].String, results[0].Stat.Mzxid), nil
 		case failed == 0 && errors.Is(err, zk.ErrNoNode):
 			return nil, engine.ErrSessionEnded
 		case errors.Is(err, zk.ErrNoChildrenForEphemerals):
@@ -145,9 +151,9 @@ func inTheWay(c *engine.Claim, what string) error {
 	return &engine.MismatchError{Name: c.Name, WantKind: c.Kind, WantLimit: c.Limit, Detail: what}
 }
 
-// stand notes where a claim stands, and listens for its going.
-func (s *Session) stand(c *engine.Claim, path string) *place {
-	p := &place{s: s, id: c.ID, dir: parent(path), path: path}
+// stand notes where a claim stands, and listens for its going. czxid 0: arm learns it.
+func (s *Session) stand(c *engine.Claim, path string, czxid int64) *place {
+	p := &place{s: s, id: c.ID, dir: parent(path), path: path, czxid: czxid}
 	s.mu.Lock()
 	old := s.places[c.ID]
 	s.places[c.ID] = p
@@ -196,7 +202,7 @@ func (s *Session) find(c *engine.Claim) (*place, error) {
 			return nil, err
 		}
 		if mine && found == nil {
-			found = s.stand(c, dir+"/"+cl.name)
+			found = s.stand(c, dir+"/"+cl.name, 0)
 			continue
 		}
 		if err := s.c.removeNodes(dir, cl.nodes); err != nil {

@@ -50,6 +50,7 @@ func (s *Session) finish() {
 	if !s.isEnded {
 		s.isEnded = true
 		close(s.ended)
+		s.stop()
 	}
 }
 
@@ -78,6 +79,17 @@ func (s *Session) abandon() {
 		s.c.close()
 	}
 	s.work.Wait()
+}
+
+// unlisten drops what the session remembers of lines, on a client that lives on.
+func (s *Session) unlisten() {
+	s.mu.Lock()
+	all := s.emptied
+	s.emptied = make(map[string]*emptied)
+	s.mu.Unlock()
+	for dir, e := range all {
+		s.c.tap.unlisten(dir, e)
+	}
 }
 
 // forget drops a session that has nothing left on this machine.
@@ -113,6 +125,7 @@ func (s *Session) part() {
 		begun := s.e.background(func() {
 			defer close(s.parted)
 			s.partErr = s.removeUntilDone()
+			s.unlisten()
 			s.e.forget(s)
 		})
 		if !begun {

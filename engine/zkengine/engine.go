@@ -50,7 +50,8 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 func WithRoot(root string) Option { return func(o *options) { o.root = root } }
 
 // WithACL is what new nodes are made with. Default: everybody may do everything.
-// Other programs that share a lock need permission to read, create and delete.
+// Other programs that share a lock need permission to read, create and delete; this
+// one to write as well.
 func WithACL(acl []zk.ACL) Option { return func(o *options) { o.acl = acl } }
 
 // WithPersistentParents makes the nodes above claims plain ones, which stay, and not

@@ -26,6 +26,7 @@ func (s *Session) end(c *engine.Claim) (bool, error) {
 	sure := p != nil && p.path != "" && !p.doubt && !p.gone
 	if p != nil {
 		p.leaving = true
+		delete(s.unarmed, p)
 	}
 	s.mu.Unlock()
 	if sure {
@@ -35,6 +36,7 @@ func (s *Session) end(c *engine.Claim) (bool, error) {
 			return false, err
 		case ended:
 			s.forget(p)
+			s.leave(p, nextOf(p.path, c))
 			s.c.tidy(p.path)
 			return true, nil
 		}
@@ -75,6 +77,15 @@ func secondOf(path string, c *engine.Claim) string {
 		return ""
 	}
 	return fmt.Sprintf("%s/%s%010d", parent(path), names[1], first.number+1)
+}
+
+// nextOf is the number after those of a claim's nodes; 0: it is not known.
+func nextOf(path string, c *engine.Claim) int32 {
+	first, ok := parseNode(base(path))
+	if !ok {
+		return 0
+	}
+	return first.number + int32(len(nodesOf(c)))
 }
 
 // removeByID deletes every node of the claim that there is now.

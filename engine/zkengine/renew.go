@@ -28,11 +28,14 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	ctx, cancel := context.WithTimeout(ctx, s.TTL()/6)
 	defer cancel()
 	_, before := s.c.tap.now()
+	err := s.armHeld(ctx, 0)
 	sent := time.Now()
-	_, err := call(ctx, s, func() (struct{}, error) {
-		_, _, err := s.c.multi(&zk.CheckVersionRequest{Path: s.marker, Version: -1})
-		return struct{}{}, err
-	})
+	if err == nil {
+		_, err = call(ctx, s, func() (struct{}, error) {
+			_, _, err := s.c.multi(&zk.CheckVersionRequest{Path: s.marker, Version: -1})
+			return struct{}{}, err
+		})
+	}
 	_, after := s.c.tap.now()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && before != nil && before == after {
 		before.drop()

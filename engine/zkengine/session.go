@@ -27,7 +27,9 @@ type Session struct {
 	lost   func(engine.ClaimID, error)
 	marker string
 
-	ended   chan struct{} // closed by End
+	ended   chan struct{}   // closed by End
+	ctx     context.Context // ends then, or with the engine
+	stop    context.CancelFunc
 	work    sync.WaitGroup
 	parting sync.Once
 	parted  chan struct{} // closed when part has come to its end
@@ -38,6 +40,9 @@ type Session struct {
 	telling sync.WaitGroup
 	places  map[engine.ClaimID]*place
 	busy    map[engine.ClaimID]chan struct{} // closed when the claim's turn ends
+	unarmed map[*place]struct{}              // held, and not watched yet (armLater)
+	arming  bool                             // armAll is at work
+	emptied map[string]*emptied              // by the path of the line
 	proofs  proofs
 	renewed time.Time // when the last Renew that succeeded was sent
 }
@@ -49,8 +54,10 @@ type place struct {
 	dir     string // of its line
 	path    string // of its first node; "": not known
 	czxid   int64
-	armed   uint32 // the link over which its going is watched; 0: it is not
-	doubt   bool   // a request that makes nodes of it has an unknown outcome
+	armed   uint32    // the link over which its going is watched; 0: it is not
+	since   time.Time // when it was granted, while it is to be watched
+	first   bool      // nobody was ahead of it when it was granted
+	doubt   bool      // a request that makes nodes of it has an unknown outcome
 	granted bool
 	leaving bool // we end it
 	gone    bool // somebody else ended it
@@ -115,7 +122,9 @@ func (e *Engine) newSession(ctx context.Context, c *conn, o engine.SessionOption
 		e: e, c: c, z: z, ttl: l.timeout, lost: o.Lost, marker: e.paths.of(sessions + "/" + rand.Text()),
 		ended: make(chan struct{}), parted: make(chan struct{}),
 		places: make(map[engine.ClaimID]*place), busy: make(map[engine.ClaimID]chan struct{}),
+		unarmed: make(map[*place]struct{}), emptied: make(map[string]*emptied),
 	}
+	s.ctx, s.stop = context.WithCancel(e.ctx)
 	s.proofs.begin(l.began, l.timeout)
 	return s, nil
 }
@@ -346,6 +355,7 @@ func (s *Session) forget(p *place) {
 	if s.places[p.id] == p {
 		delete(s.places, p.id)
 	}
+	delete(s.unarmed, p)
 	p.gone = true
 	waiters := p.waiters
 	s.mu.Unlock()

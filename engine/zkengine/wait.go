@@ -87,7 +87,7 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 			return engine.Grant{}, s.withdraw(ctx, c, err)
 		}
 		if n := holders(line); me < n {
-			return s.grant(ctx, c, p, n < len(line))
+			return s.grant(ctx, c, p, len(line) == 1, n < len(line))
 		}
 		if c.Try {
 			return engine.Grant{}, s.withdraw(ctx, c, &engine.HeldError{Line: engine.Line{Name: c.Name}})
@@ -99,10 +99,22 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 		if !ready {
 			continue
 		}
+		if err := s.ready(ctx, c, p); err != nil {
+			return engine.Grant{}, err
+		}
 		if err := s.sleep(ctx, w); err != nil {
 			return engine.Grant{}, err
 		}
 	}
+}
+
+// ready has a claim that is about to wait watched.
+func (s *Session) ready(ctx context.Context, c *engine.Claim, p *place) error {
+	if _, link := s.c.tap.now(); link != nil && s.armedOver(p) == link.n {
+		return nil
+	}
+	_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, s.arm(p) })
+	return s.orGone(c, p, err)
 }
 
 func (s *Session) sleep(ctx context.Context, w *waiter) error {
@@ -139,24 +151,22 @@ func (s *Session) goneFrom(c *engine.Claim, p *place) error {
 func (s *Session) look(ctx context.Context, c *engine.Claim, p *place, fresh bool) ([]claim, error) {
 	_, link := s.c.tap.now()
 	armed := link != nil && s.armedOver(p) == link.n
-	second := func() error { return s.arm(p) }
-	if !fresh {
-		sync := func() error { return s.c.sync(p.path) }
-		if armed {
-			second = sync
-		} else if _, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, sync() }); err != nil {
+	var beside func() error
+	sync := func() error { return s.c.sync(p.path) }
+	switch {
+	case fresh:
+		if e := s.unwatched(p); e != nil {
+			beside = func() error { return s.watchLine(e) }
+		}
+	case armed:
+		beside = sync
+	default:
+		if _, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, sync() }); err != nil {
 			return nil, err
 		}
+		beside = func() error { return s.arm(p) }
 	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, second() })
-		done <- err
-	}()
-	all, err := call(ctx, s, func() (children, error) { return s.c.children(s.e.paths.of(c.Name)) })
-	if other := <-done; err == nil {
-		err = other
-	}
+	all, err := s.list(ctx, p.dir, beside)
 	switch {
 	case errors.Is(err, zk.ErrNoNode):
 		return nil, s.goneFrom(c, p)
@@ -167,6 +177,24 @@ func (s *Session) look(ctx context.Context, c *engine.Claim, p *place, fresh boo
 		return nil, s.orGone(c, p, err)
 	}
 	return parseLine(all.names), nil
+}
+
+// list reads the line, beside another request.
+func (s *Session) list(ctx context.Context, dir string, beside func() error) (children, error) {
+	read := func() (children, error) { return s.c.children(dir) }
+	if beside == nil {
+		return call(ctx, s, read)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, beside() })
+		done <- err
+	}()
+	all, err := call(ctx, s, read)
+	if other := <-done; err == nil {
+		err = other
+	}
+	return all, err
 }
 
 // errMoved: the connection changed meanwhile; what it would have told may be late.
@@ -238,7 +266,7 @@ func position(line []claim, p *place) int {
 
 // grant reports the grant. Who is behind, in a line of shares, is told by a change of
 // the claim's node: it waits for that, and stands first from now on.
-func (s *Session) grant(ctx context.Context, c *engine.Claim, p *place, waited bool) (engine.Grant, error) {
+func (s *Session) grant(ctx context.Context, c *engine.Claim, p *place, first, waited bool) (engine.Grant, error) {
 	if waited && c.Kind == engine.Semaphore {
 		_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, s.touch(p.path) })
 		if err != nil {
@@ -253,7 +281,8 @@ func (s *Session) grant(ctx context.Context, c *engine.Claim, p *place, waited b
 	case s.isEnded || s.z.ended():
 		return engine.Grant{}, engine.ErrSessionEnded
 	}
-	p.granted = true
+	p.granted, p.first = true, first
+	s.armLater(p)
 	return engine.Grant{Token: engine.Token(p.czxid)}, nil
 }
 
