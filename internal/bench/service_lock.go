@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -53,12 +54,13 @@ func namesRow(what string, at server, names int, span time.Duration, m match) ro
 type lockRole struct {
 	*locker
 
-	n int // cycles of a sample, or names
+	name string // this contender's alone: what another left behind would be waited for
+	n    int    // cycles of a sample, or names
 }
 
 func newLockRole(j job) (worker, error) {
 	l, err := openLocker(j.Kind, j.URL)
-	return lockRole{l, j.N}, err
+	return lockRole{l, lockName + "/" + strconv.Itoa(os.Getpid()), j.N}, err
 }
 
 func (r lockRole) cycle(name string) error {
@@ -72,7 +74,7 @@ func (r lockRole) cycle(name string) error {
 func (r lockRole) obey(o order) (report, error) {
 	switch o.Do {
 	case "cycles":
-		p50, err := loop{n: r.n, op: func() error { return r.cycle(lockName) }}.sample()
+		p50, err := loop{n: r.n, op: func() error { return r.cycle(r.name) }}.sample()
 		return report{Value: p50}, err
 	case "many":
 		rate, err := r.many(o.At)
@@ -87,7 +89,7 @@ func (r lockRole) many(until int64) (rate float64, err error) {
 	failed := make(chan error, r.n)
 	began := monotonic()
 	for i := range r.n {
-		name := lockName + "/" + strconv.Itoa(i)
+		name := r.name + "/" + strconv.Itoa(i)
 		all.Go(func() {
 			for monotonic() < until {
 				if err := r.cycle(name); err != nil {
