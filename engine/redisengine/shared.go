@@ -22,15 +22,11 @@ func NewTransport(c rueidis.Client) Transport { return &rueidisTransport{client:
 // with its parameters but prefix. Where the server cannot be reached now, it
 // returns the transport as well as the error: the next request connects. A nil
 // transport: the target is wrong ([engine.ErrInvalid]).
-//
-// It is for one of several servers that are all asked the same: where several callers
-// ask at one time, their requests are gathered for up to 100 µs. One alone is sent at once.
 func OpenTransport(ctx context.Context, t engine.Target) (Transport, error) {
 	o, _, err := clientOption(t)
 	if err != nil {
 		return nil, err
 	}
-	o.MaxFlushDelay = gather
 	transport := &rueidisTransport{owned: true}
 	transport.client, err = connect(ctx, o, func() { transport.connected.Store(false) })
 	if err != nil {
@@ -41,9 +37,6 @@ func OpenTransport(ctx context.Context, t engine.Target) (Transport, error) {
 	}
 	return transport, err
 }
-
-// gather is for how long requests of several callers are gathered (decision 0015).
-const gather = 100 * time.Microsecond
 
 // Code is the first word of a server's error, such as NOSCRIPT; "": err is none.
 func Code(err error) string { return code(err) }
