@@ -245,23 +245,39 @@ func (c *conn) existsW(path string) (*zk.Stat, error) {
 	return stat, nil
 }
 
+// watched is a node that is watched now.
+type watched struct {
+	owner int64 // the session that it ends with
+	anew  bool  // it was not watched before
+}
+
 // watchGone watches for the going of a node: ErrNoNode where it has gone. Listeners
 // of the path are told. However many wait for one node, the server and the client
 // keep one watch.
-func (c *conn) watchGone(path string) error {
+func (c *conn) watchGone(path string) (watched, error) {
 	if c.tap.isArmed(path) {
 		stat, err := c.exists(path)
-		if err == nil && stat == nil {
-			err = zk.ErrNoNode
+		switch {
+		case err != nil:
+			return watched{}, err
+		case stat == nil:
+			return watched{}, zk.ErrNoNode
 		}
-		return err
+		return watched{owner: stat.EphemeralOwner}, nil
 	}
 	c.tap.arm(path)
-	if _, err := c.childrenW(path); err != nil { // it has none: no event but its going
+	n, err := c.childrenW(path) // it has none: no event but its going
+	if err != nil {
 		c.tap.Event(zk.Event{Type: zk.EventNotWatching, Path: path, Err: err})
-		return err
+		return watched{}, err
 	}
-	return nil
+	return watched{n.stat.EphemeralOwner, true}, nil
+}
+
+// watchAny watches for any change of a node.
+func (c *conn) watchAny(path string) (watched, error) {
+	n, err := c.getW(path)
+	return watched{n.stat.EphemeralOwner, true}, err
 }
 
 // multi does all operations or none. failed is the index of the one that was

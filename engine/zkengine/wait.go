@@ -18,6 +18,7 @@ type waiter struct {
 
 	mu    sync.Mutex
 	paths map[string]bool // listened on, and no event of it yet
+	next  *next           // nil: it asks when it is woken
 }
 
 func newWaiter(t *Tap) *waiter {
@@ -36,8 +37,11 @@ func (w *waiter) event(ev zk.Event) {
 	if w.paths[ev.Path] {
 		w.paths[ev.Path] = false
 	}
+	others := w.next.left(ev)
 	w.mu.Unlock()
-	w.wake()
+	if !others {
+		w.wake()
+	}
 }
 
 // listen says whether the path is watched by w already.
@@ -105,6 +109,9 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 		if err := s.sleep(ctx, w); err != nil {
 			return engine.Grant{}, err
 		}
+		if s.passed(p, w) {
+			return s.grant(ctx, c, p, false, false)
+		}
 	}
 }
 
@@ -141,7 +148,8 @@ func (s *Session) goneFrom(c *engine.Claim, p *place) error {
 	return fmt.Errorf("claim on %q: %w", c.Name, engine.ErrNotFound)
 }
 
-// look reads the line, and sees that the claim and the session live (S5).
+// look reads the line, and sees that the claim and the session live (S5). The next in
+// line need not look (next.go).
 //
 // A claim that was made a moment ago has been seen by a quorum. One that was woken
 // has waited: `sync` brings this server to where the leader is, and had the claim or
@@ -314,35 +322,52 @@ func (s *Session) withdraw(ctx context.Context, c *engine.Claim, why error) erro
 //   - A reader waits for the last writer before it.
 //   - A semaphore's first waiter waits for any of the holders, the others for the one
 //     before them: that it goes, or is granted and says so (grant).
-//   - All others wait for the one before them.
+//   - All others wait for the one before them, the next in line for all of its nodes.
 func (s *Session) watchAhead(ctx context.Context, c *engine.Claim, w *waiter, line []claim, me int) (bool, error) {
 	dir := s.e.paths.of(c.Name) + "/"
 	watch := s.c.watchGone
-	var paths []string
+	var nodes []string
+	alone := false // the claim ahead
 	switch n := holders(line); {
 	case c.Kind == engine.Semaphore && me == n:
 		for _, holder := range line[:n] {
-			paths = append(paths, dir+holder.name)
+			nodes = append(nodes, holder.name)
 		}
 	case c.Kind == engine.Semaphore:
-		watch = func(path string) error { _, err := s.c.getW(path); return err }
-		paths = []string{dir + line[me-1].name}
+		watch = s.c.watchAny
+		nodes = []string{line[me-1].name}
 	case line[me].reads:
 		i := me - 1
 		for line[i].reads {
 			i--
 		}
-		paths = []string{dir + last(line[i].nodes)}
+		nodes = []string{last(line[i].nodes)}
+	case me == 1:
+		nodes, alone = line[0].nodes, true
 	default:
-		paths = []string{dir + last(line[me-1].nodes)}
+		nodes = []string{last(line[me-1].nodes)}
 	}
+	var paths []string
+	for _, node := range nodes {
+		paths = append(paths, dir+node)
+	}
+	return s.watchAll(ctx, c, w, paths, watch, alone)
+}
+
+// watchAll watches these nodes; alone: they are of the only claim ahead.
+func (s *Session) watchAll(
+	ctx context.Context, c *engine.Claim, w *waiter, paths []string, watch func(string) (watched, error), alone bool,
+) (ready bool, err error) {
+	w.expectNothing()
 	w.leave(paths...)
-	ready := true
+	_, link := s.c.tap.now()
+	ready = true
 	for _, path := range paths {
 		if w.listen(path) {
+			alone = false // over which link it is watched is not known
 			continue
 		}
-		_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, watch(path) })
+		now, err := call(ctx, s, func() (watched, error) { return watch(path) })
 		if err != nil && !errors.Is(err, zk.ErrNoNode) {
 			return false, err
 		}
@@ -350,6 +375,10 @@ func (s *Session) watchAhead(ctx context.Context, c *engine.Claim, w *waiter, li
 		if err != nil || c.Kind == engine.Semaphore {
 			ready = false
 		}
+		alone = alone && now.anew && now.owner != s.z.id
+	}
+	if _, same := s.c.tap.now(); ready && alone && link != nil && same == link {
+		w.expect(link, paths)
 	}
 	return ready, nil
 }
