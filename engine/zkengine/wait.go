@@ -152,10 +152,14 @@ func (s *Session) goneFrom(c *engine.Claim, p *place) error {
 // line need not look (next.go).
 //
 // A claim that was made a moment ago has been seen by a quorum. One that was woken
-// has waited: `sync` brings this server to where the leader is, and had the claim or
-// the session gone before that, the event of its going would have come before the
-// answer, for the claim's own node is watched over this same connection. A watch
-// that was set over another one may still be on its way there, and is set anew.
+// has waited. Who is ahead of it can only leave: if it is its turn at any moment that a
+// server tells of, it has been since, and a server that lags behind the leader will do.
+// What may have happened after that moment is what may happen to any holder, who
+// believes in its claim for as long as its session is proven. Where it is not, `sync`
+// brings this server to where the leader is, and had the claim or the session gone before
+// that, the event of its going would have come before the answer, for the claim's own
+// node is watched over this same connection. A watch that was set over another one may
+// still be on its way there, and is set anew.
 func (s *Session) look(ctx context.Context, c *engine.Claim, p *place, fresh bool) ([]claim, error) {
 	_, link := s.c.tap.now()
 	armed := link != nil && s.armedOver(p) == link.n
@@ -166,6 +170,7 @@ func (s *Session) look(ctx context.Context, c *engine.Claim, p *place, fresh boo
 		if e := s.unwatched(p); e != nil {
 			beside = func() error { return s.watchLine(e) }
 		}
+	case armed && s.proven():
 	case armed:
 		beside = sync
 	default:
