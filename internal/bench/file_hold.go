@@ -199,7 +199,7 @@ func (h *holdRole) weigh() (report, error) {
 	bytes := inUse()
 	r := heldReport{
 		Bytes:      (float64(bytes) - float64(h.bytes)) / float64(h.job.N),
-		Goroutines: runtime.NumGoroutine() - h.goroutines,
+		Goroutines: max(0, runtime.NumGoroutine()-h.goroutines), // one of before may have ended
 	}
 	runtime.KeepAlive(h.leases)
 	return report{Held: r}, nil

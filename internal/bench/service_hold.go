@@ -127,7 +127,7 @@ func (h serviceHoldRole) weigh() (report, error) {
 	}
 	r := heldReport{
 		Bytes:      (float64(inUse()) - float64(h.bytes)) / float64(h.job.N),
-		Goroutines: runtime.NumGoroutine() - h.goroutines,
+		Goroutines: max(0, runtime.NumGoroutine()-h.goroutines), // one of before may have ended
 	}
 	runtime.KeepAlive(h.leases)
 	return report{Held: r}, nil
