@@ -170,24 +170,6 @@ func TestEpochIsRecordedBeforeTheFirstGrant(t *testing.T) {
 	})
 }
 
-func TestRemovedLinesAreRefusedWhileSomebodyIsHere(t *testing.T) {
-	path := t.TempDir()
-	e := open(t, path)
-	if err := e.dir.lines().remove(); err != nil {
-		t.Skipf("the system keeps open files: %v", err)
-	}
-	refused(t, path, engine.ErrUnusable, "removed or replaced")
-}
-
-func TestRemovedStoreIsRefusedWhileSomebodyIsHere(t *testing.T) {
-	path := t.TempDir()
-	e := open(t, path)
-	if err := e.dir.store().remove(); err != nil {
-		t.Skipf("the system keeps open files: %v", err)
-	}
-	refused(t, path, engine.ErrUnusable, "was removed")
-}
-
 // The damage is not a power cut's, as it is the same boot: somebody may want to
 // know. Without the file everything stored is there.
 func TestDamagedLinesOfThisBootAreSaidAndCanBeRemoved(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -47,28 +46,6 @@ func TestOpenRefusesADirectoryOfSomethingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, dir, engine.ErrInvalid, "thesis.tex")
-}
-
-func TestOpenRefusesADirectoryThatOthersWriteIn(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("permissions are not in the mode here")
-	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, dir, engine.ErrUnusable, "chmod 700")
-}
-
-func TestOpenRefusesADirectoryOfAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give a directory away")
-	}
-	dir := t.TempDir()
-	if err := os.Chown(dir, 65534, 65534); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, dir, engine.ErrUnusable, "belongs to user 65534")
 }
 
 func TestOpenRefusesADamagedDatabase(t *testing.T) {
@@ -133,28 +110,6 @@ func TestNeighboursInLayoutWorkTogetherOrRefuse(t *testing.T) {
 	inside(t, e, func(tx *txn) error { return tx.setLayout() })
 	insideStore(t, e, newer)
 	refused(t, dir, engine.ErrUnusable, "layout 3")
-}
-
-func TestDirectoryAndFilesArePrivate(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("permissions are not in the mode here")
-	}
-	dir := filepath.Join(t.TempDir(), "a", "b")
-	e := open(t, dir)
-	acquire(t, begin(t, e, long), mutex("n"))
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s: %v", path, info.Mode())
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestOpenObeysItsContextWhileSomebodyIsInTheGate(t *testing.T) {

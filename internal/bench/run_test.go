@@ -20,9 +20,7 @@ func TestMain(m *testing.M) {
 func needsDisk(t *testing.T) {
 	t.Helper()
 	dir, _, err := onDisk("")
-	if err != nil {
-		t.Skipf("the bench measures on Linux, on a disk: %v", err)
-	}
+	need.That(t, "Linux, and a disk to measure on", err)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
