@@ -56,20 +56,17 @@ func (u *user) knows(name string) int32 {
 // waits sees a claim wait: it is watched, which nobody else does, or granted.
 func (u *user) waits(c *engine.Claim) {
 	u.Helper()
-	for deadline := time.Now().Add(guard); time.Now().Before(deadline); {
+	var granted bool
+	eventually(u, "a claim waits", func() bool {
 		u.s.mu.Lock()
+		defer u.s.mu.Unlock()
 		p := u.s.places[c.ID]
-		granted, watched := p != nil && p.granted, p != nil && p.armed != 0
-		u.s.mu.Unlock()
-		switch {
-		case granted:
-			u.Fatal("two hold one mutex (S1)")
-		case watched:
-			return
-		}
-		<-time.After(time.Millisecond)
+		granted = p != nil && p.granted
+		return granted || p != nil && p.armed != 0
+	})
+	if granted {
+		u.Fatal("two hold one mutex (S1)")
 	}
-	u.Fatal("a claim is neither granted nor does it wait")
 }
 
 func TestANameThatIsTakenAgainAndAgainCostsOneRequestEachWay(t *testing.T) {

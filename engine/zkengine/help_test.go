@@ -158,6 +158,16 @@ func receive(c net.Conn) ([]byte, error) {
 	return b, err
 }
 
+// eventually returns when something is so. That it never is, is an error.
+func eventually(t zktest.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(guard); !is(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, guard)
+		}
+	}
+}
+
 func begin(t *testing.T, e *Engine, ttl time.Duration) *Session {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), guard)

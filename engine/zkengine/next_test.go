@@ -104,15 +104,10 @@ func TestTheNextInLineAsksWhereTheConnectionIsAnother(t *testing.T) {
 	two := newTwoInLine(t, false)
 	_, old := two.waiter.s.c.tap.now()
 	old.drop()
-	for deadline := time.Now().Add(guard); ; {
-		if _, now := two.waiter.s.c.tap.now(); now != nil && now != old {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no other connection is made")
-		}
-		<-time.After(time.Millisecond)
-	}
+	eventually(t, "another connection", func() bool {
+		_, now := two.waiter.s.c.tap.now()
+		return now != nil && now != old
+	})
 	if asked := two.handOver(); asked < 3 {
 		t.Errorf("%d requests, want the release and a look", asked)
 	}
@@ -143,17 +138,11 @@ func TestTheNextInLineWaitsForAllNodesOfTheClaimAhead(t *testing.T) {
 	if err := two.holder.e.conn.delete(second); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(guard); ; <-time.After(time.Millisecond) {
+	eventually(t, "the waiter hears that a node has gone", func() bool {
 		w.mu.Lock()
-		told := w.next == nil || len(w.next.standing) < 2
-		w.mu.Unlock()
-		if told {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the waiter is not told that a node has gone")
-		}
-	}
+		defer w.mu.Unlock()
+		return w.next == nil || len(w.next.standing) < 2
+	})
 	select {
 	case err := <-two.failed:
 		t.Fatalf("it was granted, or %v, while a node of the claim ahead stands", err)

@@ -84,16 +84,10 @@ func TestAValueInAContainerStays(t *testing.T) {
 	u.put("value", "", "kept")
 	u.release(c)
 	u.release(bare)
-	for deadline := time.Now().Add(guard); ; {
+	eventually(t, "an unused name is removed (S12)", func() bool {
 		stat, err := u.e.conn.exists("/bare")
-		if err == nil && stat == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("an unused name is never removed (S12): %v", err)
-		}
-		<-time.After(10 * time.Millisecond) // between two looks
-	}
+		return err == nil && stat == nil
+	})
 	if got := u.keys("value"); got != `""="kept" ` {
 		t.Errorf("the map is %s", got)
 	}
@@ -182,16 +176,10 @@ func TestMarksOfCommitsAreForgottenAndTheLogGoes(t *testing.T) {
 		t.Errorf("marks of this hour: %v, %v", all.names, err)
 	}
 	u.e.store.sweep(guarded(t), 0)
-	for deadline := time.Now().Add(guard); ; {
+	eventually(t, "the log of a map that nobody writes to is removed", func() bool {
 		stat, err := u.e.conn.exists(u.e.store.log("m"))
-		if err == nil && stat == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the log of a map that nobody writes to stays: %+v, %v", stat, err)
-		}
-		<-time.After(10 * time.Millisecond) // between two looks
-	}
+		return err == nil && stat == nil
+	})
 	if got := u.keys("m"); got != `"k"="v" ` {
 		t.Errorf("the map is %s", got)
 	}
