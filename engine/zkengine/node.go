@@ -262,7 +262,7 @@ func (c claim) place() engine.Place {
 // parseLine puts children in the order of the line. A pair is one claim if its
 // numbers are neighbours; what is left of a pair stands for itself.
 func parseLine(names []string) []claim {
-	var all []contender
+	all := make([]contender, 0, len(names))
 	for _, name := range names {
 		if c, ok := parseNode(name); ok {
 			all = append(all, c)
@@ -275,14 +275,16 @@ func parseLine(names []string) []claim {
 	// than 1<<31 apart, so their differences tell the order.
 	zero := all[0].number
 	slices.SortFunc(all, func(a, b contender) int { return cmp.Compare(a.number-zero, b.number-zero) })
-	var line []claim
-	for _, c := range all {
+	line := make([]claim, 0, len(all))
+	nodes := make([]string, len(all)) // one piece: a line is read at every turn
+	for i, c := range all {
+		nodes[i] = c.name
 		if last := len(line) - 1; last >= 0 && c.id != "" && line[last].id == c.id && len(line[last].nodes) == 1 &&
 			c.number == line[last].number+1 {
-			line[last].nodes = append(line[last].nodes, c.name)
+			line[last].nodes = nodes[i-1 : i+1 : i+1]
 			continue
 		}
-		line = append(line, claim{c, []string{c.name}})
+		line = append(line, claim{c, nodes[i : i+1 : i+1]})
 	}
 	return line
 }

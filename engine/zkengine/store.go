@@ -170,25 +170,27 @@ func eachParallel(n int, f func(i int) error) error {
 	var mu sync.Mutex
 	var first error
 	next := 0
-	for range min(n, parallel) {
-		all.Go(func() {
-			for {
-				mu.Lock()
-				i := next
-				next++
-				stop := first != nil || i >= n
-				mu.Unlock()
-				if stop {
-					return
-				}
-				if err := f(i); err != nil {
-					mu.Lock()
-					first = errors.Join(first, err)
-					mu.Unlock()
-				}
+	work := func() {
+		for {
+			mu.Lock()
+			i := next
+			next++
+			stop := first != nil || i >= n
+			mu.Unlock()
+			if stop {
+				return
 			}
-		})
+			if err := f(i); err != nil {
+				mu.Lock()
+				first = errors.Join(first, err)
+				mu.Unlock()
+			}
+		}
 	}
+	for range min(n, parallel) - 1 {
+		all.Go(work)
+	}
+	work()
 	all.Wait()
 	return first
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // tapConn is a client's TCP connection. Its first message each way is the connect
-// request and its reply; after them it only takes note that something came.
+// request and its reply; after them it only takes note that something came. It reads
+// ahead: the client asks for four bytes, and then for as many as they say.
 type tapConn struct {
 	net.Conn
 
@@ -20,7 +21,13 @@ type tapConn struct {
 	head []byte        // of the connect reply, until it is whole
 	link *link         // nil: not connected yet
 	end  sync.Once
+
+	buf  []byte // what is read into
+	rest []byte // of it, what the client has not taken yet
 }
+
+// readAhead is how much is read at once.
+const readAhead = 8 << 10
 
 // handshake is how long a server that took the connection may take to answer the
 // connect request, at most, and leastHandshake at least: in between it is a third of
@@ -50,16 +57,36 @@ func (c *tapConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *tapConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	switch {
-	case err != nil:
-		c.lost(err)
-	case c.link != nil:
-		c.link.contact.Store(int64(time.Since(c.link.began)))
-	default:
-		c.connecting(b[:n])
+	if len(c.rest) == 0 {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
 	}
-	return n, err
+	n := copy(b, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// fill reads what has come.
+func (c *tapConn) fill() error {
+	if c.buf == nil {
+		c.buf = make([]byte, readAhead)
+	}
+	n, err := c.Conn.Read(c.buf)
+	c.rest = c.buf[:n]
+	switch {
+	case c.link == nil:
+		c.connecting(c.rest)
+	case n > 0:
+		c.link.contact.Store(int64(time.Since(c.link.began)))
+	}
+	if err != nil {
+		c.lost(err)
+	}
+	if n > 0 {
+		return nil // what is wrong is found again
+	}
+	return err
 }
 
 // connecting collects the connect reply, which the client reads in pieces. Nothing
