@@ -31,15 +31,17 @@ func (s *Session) Acquire(ctx context.Context, c *engine.Claim, again bool) (eng
 	if in.first {
 		return s.grant(ctx, c, in.p, true, false)
 	}
-	return s.await(ctx, c, in.p, in.fresh, w)
+	return s.await(ctx, c, in, w)
 }
 
 // entered is a claim in its line. fresh: the transaction that put it there has just
-// been answered. first: and nobody is ahead of it.
+// been answered. first: and nobody is ahead of it. line: and how it stands there, where
+// that has been read.
 type entered struct {
 	p     *place
 	fresh bool
 	first bool
+	line  []claim
 }
 
 // enter finds the claim in the line, where it is or may be there, or puts it there.
@@ -67,12 +69,44 @@ func (s *Session) enter(c *engine.Claim, again bool, w *waiter) (entered, error)
 			return entered{}, err
 		}
 	}
+	return s.join(c, w)
+}
+
+// join puts the claim in the line. Where that is to be listed (look), it is at once:
+// ZooKeeper carries out the requests of a connection in their order, and answers both
+// together. A list that was sent first after all does not show the claim, and is not used.
+func (s *Session) join(c *engine.Claim, w *waiter) (entered, error) {
 	_, link := s.c.tap.now()
-	if p, err = s.create(c); err != nil {
+	dir := s.e.paths.of(c.Name)
+	list := make(chan []string, 1)
+	if s.listsAtOnce(dir, link) {
+		go func() {
+			all, _ := s.c.children(dir) // what failed is asked again
+			list <- all.names
+		}()
+	} else {
+		close(list)
+	}
+	p, err := s.create(c)
+	names := <-list
+	if err != nil {
 		return entered{}, err
 	}
 	s.wait(p, w)
-	return entered{p, true, s.follows(p, link)}, nil
+	first := s.follows(p, link)
+	if !first {
+		s.outrun(p)
+	}
+	return entered{p, true, first, lineWith(p, names)}, nil
+}
+
+// lineWith is the line that these children are; nil: it does not show the claim.
+func lineWith(p *place, names []string) []claim {
+	line := parseLine(names)
+	if position(line, p) < 0 {
+		return nil
+	}
+	return line
 }
 
 // stands is whether what is known of a place is enough to go on from. again: somebody

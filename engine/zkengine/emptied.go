@@ -39,6 +39,16 @@ func (e *emptied) event(ev zk.Event) {
 	e.s.c.tap.unlisten(e.dir, e)
 }
 
+// listsAtOnce says whether a claim that is about to be made will have its line listed, and
+// nothing asked beside that (look): the session does not know the line to be empty, and is
+// not about to watch its node.
+func (s *Session) listsAtOnce(dir string, link *link) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.emptied[dir]
+	return e == nil || link != nil && e.link == link.n && e.next == 0
+}
+
 // follows says whether nobody can be ahead of a claim that was made over the link.
 func (s *Session) follows(p *place, link *link) bool {
 	_, now := s.c.tap.now()
@@ -47,6 +57,15 @@ func (s *Session) follows(p *place, link *link) bool {
 	defer s.mu.Unlock()
 	e := s.emptied[p.dir]
 	return ok && e != nil && e.next > 0 && e.next == n.number && link != nil && link == now && e.link == link.n
+}
+
+// outrun notes that a claim of the session does not follow: no later one will.
+func (s *Session) outrun(p *place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.emptied[p.dir]; e != nil {
+		e.next = 0
+	}
 }
 
 // leave notes that a claim that nobody was ahead of has left: nobody with a number

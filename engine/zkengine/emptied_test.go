@@ -67,6 +67,7 @@ func (u *user) waits(c *engine.Claim) {
 	if granted {
 		u.Fatal("two hold one mutex (S1)")
 	}
+	u.s.c.calls.Wait() // for the watches that are set beside its own
 }
 
 func TestANameThatIsTakenAgainAndAgainCostsOneRequestEachWay(t *testing.T) {

@@ -6,30 +6,41 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Whoever waits for the only claim ahead of it is the next from then on: who comes
-// later has a higher number. When that claim's nodes have gone it is granted, and asks
-// nobody. Its own node is watched over the same connection, where events come in the
+// Whoever waits is told by its predecessor's nodes that its turn has come, where it can
+// be, and then asks nobody. Who comes later has a higher number, so nobody is ahead once
+// the predecessor held, or was the only one ahead, and has gone.
+//
+//   - Of the only claim ahead all nodes have gone, in whatever way.
+//   - Of any other, that it held: a release writes the second node of a pair between its
+//     two deletions (endNodes). The first has gone and then the second was written:
+//     nothing else brings these two events in this order, neither a note, which wants
+//     both nodes, nor a removal, nor the end of a session.
+//
+// The waiter's own node is watched over the same connection, where events come in the
 // order of the transactions: had it gone before, that would have been told before (S5).
 // What may have happened since is what may happen to any holder, who believes in its
 // claim for as long as its session is proven; so it must be.
 //
 // One transaction may end both: that of the end of a session that they share, whose
-// events come in no order. Who waits for a claim of its own session asks.
+// events come in no order. Who waits for the only claim ahead, of its own session, asks.
 
-// next is what a waiter that is the next in line waits for.
+// next is what a waiter waits for that asks nothing when it is woken.
 type next struct {
 	link     *link           // over which all of it is watched
-	standing map[string]bool // nodes of the claim ahead that have not gone
+	standing map[string]bool // nodes of the claim ahead of which the awaited is not told
+	written  string          // the one that a release writes; "": all are to go
 }
 
-// expect has w be woken when all these nodes have gone, and not before.
-func (w *waiter) expect(l *link, nodes []string) {
+// expect has w be woken when these nodes have told that its turn has come, or something
+// else, and not before.
+func (w *waiter) expect(n *next, paths []string) {
+	n.standing = make(map[string]bool, len(paths))
+	for _, path := range paths {
+		n.standing[path] = true
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.next = &next{link: l, standing: make(map[string]bool)}
-	for _, path := range nodes {
-		w.next.standing[path] = true
-	}
+	w.next = n
 }
 
 func (w *waiter) expectNothing() {
@@ -38,9 +49,16 @@ func (w *waiter) expectNothing() {
 	w.next = nil
 }
 
-// left notes that a node has gone, and says whether others of its claim stand.
-func (n *next) left(ev zk.Event) (others bool) {
-	if n == nil || !n.standing[ev.Path] || ev.Type != zk.EventNodeDeleted {
+// told notes an event, and says whether there is more to come.
+func (n *next) told(ev zk.Event) (more bool) {
+	if n == nil || !n.standing[ev.Path] {
+		return false
+	}
+	awaited := ev.Type == zk.EventNodeDeleted
+	if ev.Path == n.written {
+		awaited = ev.Type == zk.EventNodeDataChanged && len(n.standing) == 1
+	}
+	if !awaited {
 		return false
 	}
 	delete(n.standing, ev.Path)

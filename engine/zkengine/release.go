@@ -52,10 +52,14 @@ func (s *Session) end(c *engine.Claim) (bool, error) {
 	return removed, nil
 }
 
-// endNodes deletes the nodes as they were made; false: they are not all there.
+// endNodes deletes the nodes as they were made; false: they are not all there. Whoever
+// is next is told that the claim held, where it may know of others ahead (next.go).
 func (s *Session) endNodes(c *engine.Claim, p *place) (bool, error) {
 	ops := []any{&zk.DeleteRequest{Path: p.path, Version: -1}}
 	if second := secondOf(p.path, c); second != "" {
+		if s.tellsNext(c, p) {
+			ops = append(ops, &zk.SetDataRequest{Path: second, Data: []byte{}, Version: -1})
+		}
 		ops = append(ops, &zk.DeleteRequest{Path: second, Version: -1})
 	}
 	_, _, err := s.c.multi(ops...)
@@ -63,6 +67,14 @@ func (s *Session) endNodes(c *engine.Claim, p *place) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// tellsNext: a claim that found itself alone in its line has nobody behind it who knows
+// of another ahead.
+func (s *Session) tellsNext(c *engine.Claim, p *place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.granted && !p.first && letters[letterOf(c)].fam == exclusive
 }
 
 // secondOf is the second node of a pair: its number is the next one. "": the claim

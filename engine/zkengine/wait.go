@@ -37,9 +37,9 @@ func (w *waiter) event(ev zk.Event) {
 	if w.paths[ev.Path] {
 		w.paths[ev.Path] = false
 	}
-	others := w.next.left(ev)
+	more := w.next.told(ev)
 	w.mu.Unlock()
-	if !others {
+	if !more {
 		w.wake()
 	}
 }
@@ -76,13 +76,15 @@ next:
 }
 
 // await looks at the line until the claim is granted.
-func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bool, w *waiter) (engine.Grant, error) {
+func (s *Session) await(ctx context.Context, c *engine.Claim, in entered, w *waiter) (engine.Grant, error) {
+	p, line, fresh := in.p, in.line, in.fresh
 	for {
-		line, err := s.look(ctx, c, p, fresh)
-		if err != nil {
-			return engine.Grant{}, err
+		if line == nil {
+			var err error
+			if line, err = s.look(ctx, c, p, fresh); err != nil {
+				return engine.Grant{}, err
+			}
 		}
-		fresh = false
 		me := position(line, p)
 		if me < 0 {
 			return engine.Grant{}, s.goneFrom(c, p)
@@ -96,15 +98,12 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 		if c.Try {
 			return engine.Grant{}, s.withdraw(ctx, c, &engine.HeldError{Line: engine.Line{Name: c.Name}})
 		}
-		ready, err := s.watchAhead(ctx, c, w, line, me)
+		ready, err := s.watchAhead(ctx, p, w, aheadOf(c, line, me))
 		if err != nil {
-			return engine.Grant{}, err
+			return engine.Grant{}, s.orGone(c, p, err)
 		}
-		if !ready {
+		if line, fresh = nil, false; !ready {
 			continue
-		}
-		if err := s.ready(ctx, c, p); err != nil {
-			return engine.Grant{}, err
 		}
 		if err := s.sleep(ctx, w); err != nil {
 			return engine.Grant{}, err
@@ -113,15 +112,6 @@ func (s *Session) await(ctx context.Context, c *engine.Claim, p *place, fresh bo
 			return s.grant(ctx, c, p, false, false)
 		}
 	}
-}
-
-// ready has a claim that is about to wait watched.
-func (s *Session) ready(ctx context.Context, c *engine.Claim, p *place) error {
-	if _, link := s.c.tap.now(); link != nil && s.armedOver(p) == link.n {
-		return nil
-	}
-	_, err := call(ctx, s, func() (struct{}, error) { return struct{}{}, s.arm(p) })
-	return s.orGone(c, p, err)
 }
 
 func (s *Session) sleep(ctx context.Context, w *waiter) error {
@@ -321,71 +311,127 @@ func (s *Session) withdraw(ctx context.Context, c *engine.Claim, why error) erro
 	return why
 }
 
-// watchAhead watches what the claim waits for. False: that has changed meanwhile, so
-// look again.
+// ahead is what a claim waits for.
+type ahead struct {
+	nodes   []string // whose going is awaited
+	written string   // "": none. Beside them, the node of which any change is
+	only    bool     // they are all of the only claim ahead
+	again   bool     // what changed before they were watched matters: look again
+}
+
+// aheadOf says what the claim waits for.
 //
 //   - A reader waits for the last writer before it.
 //   - A semaphore's first waiter waits for any of the holders, the others for the one
 //     before them: that it goes, or is granted and says so (grant).
-//   - All others wait for the one before them, the next in line for all of its nodes.
-func (s *Session) watchAhead(ctx context.Context, c *engine.Claim, w *waiter, line []claim, me int) (bool, error) {
-	dir := s.e.paths.of(c.Name) + "/"
-	watch := s.c.watchGone
-	var nodes []string
-	alone := false // the claim ahead
+//   - All others wait for the one before them: for all of its nodes where these tell that
+//     the claim's turn has come, else for the last.
+func aheadOf(c *engine.Claim, line []claim, me int) ahead {
 	switch n := holders(line); {
 	case c.Kind == engine.Semaphore && me == n:
+		var nodes []string
 		for _, holder := range line[:n] {
 			nodes = append(nodes, holder.name)
 		}
+		return ahead{nodes: nodes, again: true}
 	case c.Kind == engine.Semaphore:
-		watch = s.c.watchAny
-		nodes = []string{line[me-1].name}
+		return ahead{written: line[me-1].name, again: true}
 	case line[me].reads:
 		i := me - 1
 		for line[i].reads {
 			i--
 		}
-		nodes = []string{last(line[i].nodes)}
+		return ahead{nodes: []string{last(line[i].nodes)}}
 	case me == 1:
-		nodes, alone = line[0].nodes, true
-	default:
-		nodes = []string{last(line[me-1].nodes)}
+		return ahead{nodes: line[0].nodes, only: true}
+	case line[me-1].tells():
+		return ahead{nodes: line[me-1].nodes[:1], written: line[me-1].nodes[1]}
 	}
-	var paths []string
-	for _, node := range nodes {
-		paths = append(paths, dir+node)
-	}
-	return s.watchAll(ctx, c, w, paths, watch, alone)
+	return ahead{nodes: []string{last(line[me-1].nodes)}}
 }
 
-// watchAll watches these nodes; alone: they are of the only claim ahead.
-func (s *Session) watchAll(
-	ctx context.Context, c *engine.Claim, w *waiter, paths []string, watch func(string) (watched, error), alone bool,
-) (ready bool, err error) {
+// tells says whether the claim tells the one behind it that it held (endNodes).
+func (c claim) tells() bool { return c.id != "" && c.fam == exclusive && len(c.nodes) == 2 }
+
+// in is these nodes as paths below a line's node, and the one that is written.
+func (a ahead) in(dir string) (paths []string, written string) {
+	for _, node := range a.nodes {
+		paths = append(paths, dir+"/"+node)
+	}
+	if a.written != "" {
+		written = dir + "/" + a.written
+		paths = append(paths, written)
+	}
+	return paths, written
+}
+
+// watchAhead watches what the claim waits for, and the claim. False: something has changed
+// meanwhile, so look again.
+func (s *Session) watchAhead(ctx context.Context, p *place, w *waiter, a ahead) (ready bool, err error) {
+	paths, written := a.in(p.dir)
 	w.expectNothing()
 	w.leave(paths...)
 	_, link := s.c.tap.now()
-	ready = true
+	var watches []func() (watched, error)
 	for _, path := range paths {
-		if w.listen(path) {
-			alone = false // over which link it is watched is not known
-			continue
+		watch := s.c.watchGone
+		if path == written {
+			watch = s.c.watchAny
 		}
-		now, err := call(ctx, s, func() (watched, error) { return watch(path) })
-		if err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return false, err
+		if !w.listen(path) {
+			watches = append(watches, func() (watched, error) { return watch(path) })
 		}
-		// What is watched for the first time may have changed before.
-		if err != nil || c.Kind == engine.Semaphore {
-			ready = false
-		}
-		alone = alone && now.anew && now.owner != s.z.id
 	}
-	if _, same := s.c.tap.now(); ready && alone && link != nil && same == link {
-		w.expect(link, paths)
+	found, err := s.watchBoth(ctx, p, link, watches)
+	if err != nil {
+		return false, err
 	}
-	return ready, nil
+	for _, n := range found {
+		if n == nil || a.again {
+			return false, nil
+		}
+	}
+	_, now := s.c.tap.now()
+	if link != nil && link == now && len(found) == len(paths) && s.tells(a, found) {
+		w.expect(&next{link: link, written: written}, paths)
+	}
+	return true, nil
+}
+
+// tells says whether what happens to these nodes tells that the claim's turn has come.
+// What was watched before may be over another link.
+func (s *Session) tells(a ahead, found []*watched) bool {
+	for _, n := range found {
+		if !n.anew || a.only && n.owner == s.z.id {
+			return false
+		}
+	}
+	return a.only || a.written != ""
+}
+
+// watchBoth sets these watches, and that of the claim itself where it is not watched over
+// the link, all at once. nil: a node that was to be watched has gone.
+func (s *Session) watchBoth(ctx context.Context, p *place, link *link, watches []func() (watched, error)) ([]*watched, error) {
+	n := len(watches)
+	if link == nil || s.armedOver(p) != link.n {
+		n++
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	return call(ctx, s, func() ([]*watched, error) {
+		found := make([]*watched, len(watches))
+		return found, eachParallel(n, func(i int) error {
+			if i == len(watches) {
+				return s.arm(p)
+			}
+			now, err := watches[i]()
+			if err == nil {
+				found[i] = &now
+			}
+			return absent(err)
+		})
+	})
 }
 
 func last(nodes []string) string { return nodes[len(nodes)-1] }
