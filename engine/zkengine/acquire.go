@@ -122,7 +122,7 @@ func (s *Session) stands(p *place, again bool) (bool, error) {
 	if link == nil || s.armedOver(p) != link.n {
 		return false, nil
 	}
-	err := s.c.sync(p.path)
+	err := s.c.latest()
 	_, after := s.c.tap.now()
 	return after == link, err
 }
@@ -216,7 +216,7 @@ func (s *Session) doubt(c *engine.Claim) {
 // two that are ours, by a request that was carried out late, the first counts.
 func (s *Session) find(c *engine.Claim) (*place, error) {
 	dir := s.e.paths.of(c.Name)
-	if err := s.c.sync(dir); err != nil {
+	if err := s.c.latest(); err != nil {
 		return nil, err
 	}
 	all, err := s.c.children(dir)
@@ -267,7 +267,7 @@ func (s *Session) isMine(c *engine.Claim, dir string, cl claim) (bool, error) {
 // attempt disturbs nobody in the line.
 func (s *Session) mayEnter(c *engine.Claim) error {
 	dir := s.e.paths.of(c.Name)
-	if err := s.c.sync(dir); err != nil {
+	if err := s.c.latest(); err != nil {
 		return err
 	}
 	all, err := s.c.children(dir)

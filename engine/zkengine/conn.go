@@ -292,7 +292,19 @@ func (c *conn) multi(ops ...any) (results []zk.MultiResponse, failed int, err er
 	return results, -1, explain(err)
 }
 
-// sync has what is read next be no older than this call.
+// latest has what is read next be no older than this call: it is a transaction that
+// changes nothing, to which a quorum has to agree. sync will not do where a line is read,
+// because whoever asks knows that a claim is there, or gone.
+func (c *conn) latest() error {
+	_, _, err := c.multi(&zk.CheckVersionRequest{Path: "/", Version: -1})
+	if errors.Is(err, zk.ErrNoAuth) {
+		return nil // a transaction that is refused has its place among the others too
+	}
+	return err
+}
+
+// sync has what is read next be as new as what the leader has applied. A follower may have
+// applied more, and told its clients.
 func (c *conn) sync(path string) error {
 	_, err := c.zk.Sync(path)
 	return explain(err)

@@ -104,7 +104,7 @@ func (e *Engine) forget(s *Session) {
 func (s *Session) sweep(ctx context.Context) error {
 	_, err := ask(ctx, s.e, func() (struct{}, error) {
 		c := s.e.conn
-		if err := c.sync(s.marker); err != nil {
+		if err := c.latest(); err != nil {
 			return struct{}{}, err
 		}
 		stat, err := c.exists(s.marker)

@@ -184,6 +184,30 @@ func TestSoakAFollowerThatIsCutOffFromItsLeaderProvesNothing(t *testing.T) {
 	m.report(t)
 }
 
+// TestALineIsNotReadWhereNoQuorumAgrees: a leader answers its own clients' sync without
+// asking anybody, from what it has applied, when a follower may have applied more.
+func TestALineIsNotReadWhereNoQuorumAgrees(t *testing.T) {
+	t.Parallel()
+	e := zktest.StartEnsemble(t, 3, zktest.Options{Sync: time.Hour, Proxied: true})
+	leader := e.Leader()
+	reader := openURL(t, "zk://"+leader.Addr+"?timeout=30m")
+	defer reader.Close()
+	name := newName("quorum")
+	if _, err := reader.Line(guarded(t), name); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range e.Servers {
+		if s != leader {
+			e.Link(s, leader).Blackhole()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in which nobody is to answer
+	defer cancel()
+	if l, err := reader.Line(ctx, name); err == nil {
+		t.Errorf("the line is %+v, though nobody but one server was asked", l)
+	}
+}
+
 // Time passes by what is noted of the past, so that no machine is too slow for it.
 func TestARenewalIsProvenFromAWriteBeforeItAndNeverFromItsOwnAnswer(t *testing.T) {
 	t.Parallel()

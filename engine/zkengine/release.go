@@ -102,7 +102,7 @@ func nextOf(path string, c *engine.Claim) int32 {
 
 // removeByID deletes every node of the claim that there is now.
 func (c *conn) removeByID(dir string, id engine.ClaimID) (removed bool, err error) {
-	if err := c.sync(dir); err != nil {
+	if err := c.latest(); err != nil {
 		return false, err
 	}
 	all, err := c.children(dir)

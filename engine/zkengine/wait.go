@@ -145,16 +145,16 @@ func (s *Session) goneFrom(c *engine.Claim, p *place) error {
 // has waited. Who is ahead of it can only leave: if it is its turn at any moment that a
 // server tells of, it has been since, and a server that lags behind the leader will do.
 // What may have happened after that moment is what may happen to any holder, who
-// believes in its claim for as long as its session is proven. Where it is not, `sync`
-// brings this server to where the leader is, and had the claim or the session gone before
-// that, the event of its going would have come before the answer, for the claim's own
-// node is watched over this same connection. A watch that was set over another one may
-// still be on its way there, and is set anew.
+// believes in its claim for as long as its session is proven. Where it is not, a
+// transaction that a quorum agrees to brings this server to where that is, and had the
+// claim or the session gone before, the event of its going would have come before the
+// answer, for the claim's own node is watched over this same connection. A watch that was
+// set over another one may still be on its way there, and is set anew.
 func (s *Session) look(ctx context.Context, c *engine.Claim, p *place, fresh bool) ([]claim, error) {
 	_, link := s.c.tap.now()
 	armed := link != nil && s.armedOver(p) == link.n
 	var beside func() error
-	sync := func() error { return s.c.sync(p.path) }
+	sync := s.c.latest
 	switch {
 	case fresh:
 		if e := s.unwatched(p); e != nil {
