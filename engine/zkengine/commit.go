@@ -158,7 +158,8 @@ func (c *commit) markedAt(ctx context.Context, look seen) (engine.Revision, bool
 	return revision(stat.Czxid), true, nil
 }
 
-// prepare has the next try read what is newest, below nodes that exist.
+// prepare has the next try find the nodes that it needs. What it reads is no older than
+// the transaction that was refused, which has its place among the others.
 func (c *commit) prepare(ctx context.Context) error {
 	conn := c.s.e.conn
 	_, err := ask(ctx, c.s.e, func() (struct{}, error) {
@@ -173,7 +174,7 @@ func (c *commit) prepare(ctx context.Context) error {
 				return struct{}{}, err
 			}
 		}
-		return struct{}{}, conn.sync(c.log)
+		return struct{}{}, nil
 	})
 	return err
 }
@@ -192,7 +193,7 @@ func (c *commit) puts() bool {
 func (c *commit) look() (seen, error) {
 	conn := c.s.e.conn
 	if c.synced {
-		if err := conn.sync(c.log); err != nil {
+		if err := conn.latest(); err != nil {
 			return seen{}, err
 		}
 	}

@@ -293,8 +293,8 @@ func (c *conn) multi(ops ...any) (results []zk.MultiResponse, failed int, err er
 }
 
 // latest has what is read next be no older than this call: it is a transaction that
-// changes nothing, to which a quorum has to agree. sync will not do where a line is read,
-// because whoever asks knows that a claim is there, or gone.
+// changes nothing, to which a quorum has to agree. sync will not do where somebody reads
+// a line or a map who knows that a claim came or went, or what was committed.
 func (c *conn) latest() error {
 	_, _, err := c.multi(&zk.CheckVersionRequest{Path: "/", Version: -1})
 	if errors.Is(err, zk.ErrNoAuth) {
@@ -304,7 +304,7 @@ func (c *conn) latest() error {
 }
 
 // sync has what is read next be as new as what the leader has applied. A follower may have
-// applied more, and told its clients.
+// applied more, and told its clients. It is no write.
 func (c *conn) sync(path string) error {
 	_, err := c.zk.Sync(path)
 	return explain(err)

@@ -141,8 +141,7 @@ func (e *Engine) Store() engine.Store { return e.store }
 
 func (e *Engine) isOver() bool { return e.ctx.Err() != nil }
 
-// ask calls f, which reads or writes over the engine's own connection. What is read
-// is no older than the call.
+// ask calls f, which reads or writes over the engine's own connection.
 func ask[T any](ctx context.Context, e *Engine, f func() (T, error)) (T, error) {
 	var none T
 	if e.isOver() {
@@ -155,6 +154,12 @@ func ask[T any](ctx context.Context, e *Engine, f func() (T, error)) (T, error) 
 		err = engine.ErrClosed
 	}
 	return v, err
+}
+
+// latest has what is then asked be no older than this call (conn.latest).
+func (e *Engine) latest(ctx context.Context) error {
+	_, err := ask(ctx, e, func() (struct{}, error) { return struct{}{}, e.conn.latest() })
+	return err
 }
 
 // until is ctx, or the engine's end.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/lockstep-go/lockstep"
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/internal/faultnet"
@@ -184,27 +186,88 @@ func TestSoakAFollowerThatIsCutOffFromItsLeaderProvesNothing(t *testing.T) {
 	m.report(t)
 }
 
-// TestALineIsNotReadWhereNoQuorumAgrees: a leader answers its own clients' sync without
+// reads are what must not be old, of a name that is a map with an entry k.
+func reads(e *Engine, name string) map[string]func(context.Context) (any, error) {
+	return map[string]func(context.Context) (any, error){
+		"a line":   func(ctx context.Context) (any, error) { return e.Line(ctx, name) },
+		"an entry": func(ctx context.Context) (any, error) { return e.store.Get(ctx, name, "k") },
+		"a map":    func(ctx context.Context) (any, error) { return e.store.List(ctx, name) },
+		"a condition": func(ctx context.Context) (any, error) {
+			return e.store.Commit(ctx, name, engine.Tx{If: []engine.Cond{{Key: "k", Revision: 1}}})
+		},
+		"a watch": func(ctx context.Context) (first any, err error) {
+			for first, err = range e.store.Watch(ctx, name, 0) {
+				break
+			}
+			return first, err
+		},
+	}
+}
+
+// TestNothingIsReadWhereNoQuorumAgrees: a leader answers its own clients' sync without
 // asking anybody, from what it has applied, when a follower may have applied more.
-func TestALineIsNotReadWhereNoQuorumAgrees(t *testing.T) {
+func TestNothingIsReadWhereNoQuorumAgrees(t *testing.T) {
 	t.Parallel()
 	e := zktest.StartEnsemble(t, 3, zktest.Options{Sync: time.Hour, Proxied: true})
 	leader := e.Leader()
-	reader := openURL(t, "zk://"+leader.Addr+"?timeout=30m")
-	defer reader.Close()
+	u := &user{T: t, e: openURL(t, "zk://"+leader.Addr+"?timeout=30m")}
+	defer u.e.Close()
 	name := newName("quorum")
-	if _, err := reader.Line(guarded(t), name); err != nil {
+	u.put(name, "k", "v")
+	for what, read := range reads(u.e, name) {
+		u.needsAQuorum(e, leader, what, read)
+	}
+	if _, err := u.e.conn.zk.SetACL("/", zk.DigestACL(zk.PermAll, "ann", "secret"), -1); err != nil {
 		t.Fatal(err)
 	}
+	u.needsAQuorum(e, leader, "an entry below a root that is closed", reads(u.e, name)["an entry"])
+}
+
+// needsAQuorum calls read while the followers' answers do not reach the leader, which
+// is the server that is asked.
+func (u *user) needsAQuorum(e *zktest.Ensemble, leader *zktest.Server, what string, read func(context.Context) (any, error)) {
+	u.Helper()
+	var held []*faultnet.Rule
 	for _, s := range e.Servers {
 		if s != leader {
-			e.Link(s, leader).Blackhole()
+			held = append(held, e.Link(s, leader).Hold(faultnet.Any))
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in which nobody is to answer
+	if err := do(guarded(u.T), u.e.conn, func() error { return u.e.conn.sync("/") }); err != nil {
+		u.Fatalf("the leader no longer answers, so nothing was shown: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(u.Context(), time.Second) // in which nobody is to answer
 	defer cancel()
-	if l, err := reader.Line(ctx, name); err == nil {
-		t.Errorf("the line is %+v, though nobody but one server was asked", l)
+	if got, err := read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		u.Errorf("%s: %+v, %v, though nobody but one server was asked", what, got, err)
+	}
+	for _, r := range held {
+		r.Remove()
+	}
+	if err := u.e.latest(guarded(u.T)); err != nil { // nothing is under way any more
+		u.Fatal(err)
+	}
+}
+
+// TestWhoMayOnlyLookOnReads: also where the root is closed, which a read checks.
+func TestWhoMayOnlyLookOnReads(t *testing.T) {
+	t.Parallel()
+	s := zktest.Start(t, zktest.Options{})
+	ann := newUser(t, "zk://ann:secret@"+s.Addr+"/app?acl=read")
+	name := newName("look")
+	ann.put(name, "k", "v")
+	if _, err := ann.e.conn.zk.SetACL("/", zk.DigestACL(zk.PermAll, "ann", "secret"), -1); err != nil {
+		t.Fatal(err)
+	}
+	other := openURL(t, "zk://"+s.Addr+"/app")
+	defer other.Close()
+	for what, read := range reads(other, name) {
+		switch got, err := read(guarded(t)); {
+		case what == "a condition" && !errors.Is(err, engine.ErrConflict):
+			t.Errorf("%s that does not hold: %v, want ErrConflict", what, err)
+		case what != "a condition" && err != nil:
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // in it.
 func (e *Engine) Line(ctx context.Context, name string) (engine.Line, error) {
 	r := newLineReader(e, name, false)
-	if _, err := ask(ctx, e, func() (struct{}, error) { return struct{}{}, e.conn.latest() }); err != nil {
+	if err := e.latest(ctx); err != nil {
 		return engine.Line{}, err
 	}
 	return r.read(ctx)
@@ -83,7 +83,7 @@ func (r *lineReader) close() {
 
 func (r *lineReader) follow(ctx context.Context, yield func(engine.Line) bool) error {
 	conn := r.e.conn
-	if _, err := ask(ctx, r.e, func() (struct{}, error) { return struct{}{}, conn.latest() }); err != nil {
+	if err := r.e.latest(ctx); err != nil {
 		return err
 	}
 	_, link := conn.tap.now()

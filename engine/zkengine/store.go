@@ -72,11 +72,11 @@ func entryOf(key string, n node) engine.Entry {
 
 func revision(zxid int64) engine.Revision { return engine.Revision(zxid) }
 
-// Get is one entry.
+// Get is one entry, no older than what any commit before the call has returned.
 func (s *store) Get(ctx context.Context, m, key string) (engine.Entry, error) {
 	path := s.path(m, key)
 	n, err := ask(ctx, s.e, func() (node, error) {
-		if err := s.e.conn.sync(path); err != nil {
+		if err := s.e.conn.latest(); err != nil {
 			return node{}, err
 		}
 		return s.e.conn.get(path)
@@ -96,7 +96,7 @@ func (s *store) Get(ctx context.Context, m, key string) (engine.Entry, error) {
 func (s *store) List(ctx context.Context, m string) (engine.Event, error) {
 	log := s.log(m)
 	stat, err := ask(ctx, s.e, func() (*zk.Stat, error) {
-		if err := s.e.conn.sync(log); err != nil {
+		if err := s.e.conn.latest(); err != nil {
 			return nil, err
 		}
 		return s.e.conn.exists(log)

@@ -123,7 +123,7 @@ func (r *reader) unlisten(child string) {
 // follow yields the map and then its changes, until the consumer stops, ctx ends or
 // the connection breaks.
 func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) error {
-	if err := r.sync(ctx); err != nil {
+	if err := r.s.e.latest(ctx); err != nil {
 		return err
 	}
 	_, link := r.s.e.conn.tap.now()
@@ -145,6 +145,8 @@ func (r *reader) follow(ctx context.Context, yield func(engine.Event) bool) erro
 	}
 }
 
+// sync is no write: every watch asks it every few seconds. What a follower has applied
+// before the leader comes as an event a moment later.
 func (r *reader) sync(ctx context.Context) error {
 	_, err := ask(ctx, r.s.e, func() (struct{}, error) { return struct{}{}, r.s.e.conn.sync(r.dir) })
 	return err
