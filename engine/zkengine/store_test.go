@@ -161,6 +161,20 @@ func TestACommitWhoseReplyWasLostIsDoneOnce(t *testing.T) {
 	}
 }
 
+func TestAListIsNoOlderThanACommitThatChangedNothing(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "zk://"+server(t).Addr)
+	m := newName("nothing")
+	u.put(m, "k", "v")
+	r, err := u.e.store.Commit(guarded(t), m, engine.Tx{ID: "marked", Put: []engine.Entry{{Key: "none", Deleted: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev, err := u.e.store.List(guarded(t), m); err != nil || ev.Revision < r {
+		t.Errorf("the list is of revision %d, %v; want %d or later", ev.Revision, err, r)
+	}
+}
+
 func TestMarksOfCommitsAreForgottenAndTheLogGoes(t *testing.T) {
 	t.Parallel()
 	s := zktest.Start(t, zktest.Options{JVM: []string{"-Dznode.container.checkIntervalMs=100"}})
