@@ -18,10 +18,13 @@ type Engine struct {
 	client   *clientv3.Client
 	owned    bool // Close closes it
 	leases   pb.LeaseClient
+	kv       pb.KVClient
 	prefix   string
 	timeout  time.Duration
 	straggle time.Duration
 	records  records
+	calls    calls
+	steps    steps
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -63,11 +66,13 @@ func FromClient(ctx context.Context, c *clientv3.Client, opts ...Option) (*Engin
 }
 
 func newEngine(c *clientv3.Client, opts []Option) *Engine {
-	e := &Engine{client: c, leases: pb.NewLeaseClient(c.ActiveConnection()), timeout: defaultTimeout}
+	wire := c.ActiveConnection()
+	e := &Engine{client: c, leases: pb.NewLeaseClient(wire), kv: pb.NewKVClient(wire), timeout: defaultTimeout}
 	for _, opt := range opts {
 		opt(e)
 	}
 	e.straggle = 2 * e.timeout
+	e.steps.delay = stepDelay
 	e.records.asking = make(chan struct{}, 1)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
@@ -120,19 +125,14 @@ func (e *Engine) Close() error {
 	var err error
 	e.close.Do(func() {
 		e.cancel()
+		e.calls.endOf(nil)
+		e.steps.close()
 		e.running.Wait()
 		if e.owned {
 			err = e.client.Close()
 		}
 	})
 	return err
-}
-
-// request bounds one request by the engine's timeout and its Close.
-func (e *Engine) request(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.timeout, errTimeout(e.timeout))
-	stop := context.AfterFunc(e.ctx, cancel)
-	return ctx, func() { stop(); cancel() }
 }
 
 // lasting is a context for what waits: it ends with Close as well, and where the

@@ -9,9 +9,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -65,6 +67,66 @@ func intercepted(t *testing.T, s *etcdtest.Member, through func(ctx context.Cont
 	e.owned = true
 	t.Cleanup(func() { e.Close() })
 	return e
+}
+
+// delayer is an engine whose requests can be delayed on their way; they go on though their
+// callers leave.
+type delayer struct {
+	*Engine
+
+	t    *testing.T
+	next atomic.Pointer[delayed]
+}
+
+// delayed is the next request of a method.
+type delayed struct {
+	t       *testing.T
+	method  string
+	held    chan struct{} // closed when it is on its way
+	release chan struct{}
+	arrived chan error
+}
+
+func newDelayer(t *testing.T, s *etcdtest.Member) *delayer {
+	t.Helper()
+	l := &delayer{t: t}
+	l.Engine = intercepted(t, s, func(ctx context.Context, method string, next func(context.Context) error) error {
+		d := l.next.Load()
+		if d == nil || !strings.HasSuffix(method, d.method) || !l.next.CompareAndSwap(d, nil) {
+			return next(ctx)
+		}
+		done := make(chan error, 1)
+		go func() {
+			<-d.release
+			err := next(context.WithoutCancel(ctx))
+			done <- err
+			d.arrived <- err
+		}()
+		close(d.held)
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return l
+}
+
+// hold delays the next request of a method.
+func (l *delayer) hold(method string) *delayed {
+	d := &delayed{t: l.t, method: method, held: make(chan struct{}), release: make(chan struct{}), arrived: make(chan error, 1)}
+	l.next.Store(d)
+	return d
+}
+
+// deliver returns when the server has answered the request.
+func (d *delayed) deliver() {
+	d.t.Helper()
+	close(d.release)
+	if err := <-d.arrived; err != nil {
+		d.t.Fatalf("the late request: %v", err)
+	}
 }
 
 // opened on addresses as a user does, by a URL's target.
@@ -188,4 +250,9 @@ func core(t *testing.T, addrs []string, ttl time.Duration) *lockstep.Client {
 func admin(t *testing.T, addrs ...string) *clientv3.Client {
 	t.Helper()
 	return newClient(t, addrs, nil)
+}
+
+// keyAt is a key as an event of its deletion has it.
+func keyAt(key string, rev int64) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{Key: []byte(key), ModRevision: rev}
 }

@@ -1,10 +1,12 @@
 package etcdengine
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -14,7 +16,10 @@ import (
 // The keys of a name, each behind the engine's prefix:
 //
 //	NAME/<lease>                   a foreign claim (concurrency.Mutex, etcdctl lock)
-//	NAME/<lease>-<id>.<shape>      a claim of ours; its value is its note
+//	NAME/<lease>-<id>.<shape>      an election's claim of ours, one of a group or of
+//	                               a fixed term; its value is its note
+//	NAME/<lease>-<seat>.<shape>    another claim of ours; its value is its id, and in
+//	                               the next line its note (seats.go)
 //	NAME, NAME/<key>               entries of the map
 //	.lockstep/v1/sessions/<lease>  a session; its end is seen by watching this key
 //	.lockstep/v1/tokens/NAME/<lease>-<id>.<shape>
@@ -23,8 +28,9 @@ import (
 //
 // <lease> is the session's lease in lower-case hexadecimal, as foreign clients write
 // it. The shape is the claim's kind as a letter, the layout's version, t for a fixed
-// term and, for semaphores, -shares-limit: m1, e1t, s1-2-5. What the key says of a
-// claim never changes, so that a request which is repeated finds its own.
+// term and, for semaphores, -shares-limit: m1, e1t, s1-2-5. What key and value say of
+// a claim, but for its note, never changes, so that a request which is repeated finds
+// its own.
 
 const (
 	ownRoot       = ".lockstep/v1/"
@@ -35,10 +41,11 @@ const (
 type contender struct {
 	rest    string // its key without NAME/
 	shape   shape
-	id      engine.ClaimID
-	session string // the session's lease, hexadecimal
-	created int64  // the revision that made its key: its place
-	lease   int64  // that its key is bound to
+	seat    string
+	id      engine.ClaimID // "": not known by the key alone
+	session string         // the session's lease, hexadecimal
+	created int64          // the revision that made its key: its place
+	lease   int64          // that its key is bound to
 	note    []byte
 }
 
@@ -60,10 +67,40 @@ func shapeOf(c *engine.Claim) (shape, error) {
 	if c.Kind != engine.Semaphore && (!ok || fixed.shares != c.Shares || fixed.limit != c.Limit) {
 		return s, fmt.Errorf("%w: %v of %d shares of %d", engine.ErrInvalid, c.Kind, c.Shares, c.Limit)
 	}
-	if strings.ContainsRune(string(c.ID), '/') {
-		return s, fmt.Errorf("%w: a claim's id with a slash", engine.ErrInvalid)
+	if strings.ContainsFunc(string(c.ID), func(r rune) bool { return r == '/' || r < ' ' }) {
+		return s, fmt.Errorf("%w: a claim's id with a slash or a control character", engine.ErrInvalid)
 	}
 	return s, nil
+}
+
+// reseats: claims of this shape use keys again. The value of an election's is what
+// etcdctl elect prints, members stay for long, and a term's key has a lease of its own.
+func (s shape) reseats() bool {
+	switch s.kind {
+	case engine.Mutex, engine.ReadWrite, engine.Semaphore:
+		return !s.term
+	}
+	return false
+}
+
+// value is what stands in a claim's key.
+func (s shape) value(id engine.ClaimID, note []byte) string {
+	if s.reseats() {
+		return string(id) + "\n" + string(note)
+	}
+	return string(note)
+}
+
+// holdsID: the key is the claim's, whatever its note. Its value is between those that
+// end before and behind the line feed, and no id has either.
+func (s shape) holdsID(key string, id engine.ClaimID) []*pb.Compare {
+	if !s.reseats() {
+		return nil
+	}
+	return []*pb.Compare{
+		compareValue(key, pb.Compare_GREATER, string(id)+"\t"),
+		compareValue(key, pb.Compare_LESS, string(id)+"\v"),
+	}
 }
 
 func (s shape) letter() string {
@@ -152,7 +189,11 @@ func parseRest(rest string) (contender, bool) {
 		return contender{}, false
 	}
 	s, ok := parseShape(after[dot+1:])
-	return contender{rest: rest, shape: s, id: engine.ClaimID(after[:dot]), session: lease}, ok
+	c := contender{rest: rest, shape: s, seat: after[:dot], session: lease}
+	if !s.reseats() {
+		c.id = engine.ClaimID(c.seat)
+	}
+	return c, ok
 }
 
 // isLease reports whether text is how clients write a lease's id.
@@ -183,6 +224,10 @@ func contenderOf(kv *mvccpb.KeyValue, rest string) (contender, bool) {
 		}
 	}
 	c.created, c.lease, c.note = kv.GetCreateRevision(), kv.GetLease(), kv.GetValue()
+	if c.id == "" {
+		id, note, _ := bytes.Cut(kv.GetValue(), []byte("\n"))
+		c.id, c.note = engine.ClaimID(id), note
+	}
 	return c, true
 }
 
@@ -247,8 +292,10 @@ func fromKeys(dir string, kvs []*mvccpb.KeyValue) (all []contender, sure bool) {
 }
 
 // restOf is the last part of the claim's key.
-func (s *Session) restOf(c *engine.Claim, sh shape) string {
-	return s.hex + "-" + string(c.ID) + "." + sh.String()
+func (s *Session) restOf(c *engine.Claim, sh shape) string { return s.restAt(s.seats.of(c), sh) }
+
+func (s *Session) restAt(seat string, sh shape) string {
+	return s.hex + "-" + seat + "." + sh.String()
 }
 
 func (e *Engine) tokenKey(name, rest string) string { return e.own("tokens", name, rest) }

@@ -282,7 +282,7 @@ func (e *Engine) Remove(ctx context.Context, name string, id engine.ClaimID) err
 	then := []clientv3.Op{clientv3.OpDelete(dir + c.rest)}
 	if !c.foreign() {
 		key := e.sessionKey(c.session)
-		told := clientv3.OpPut(key, sessionMark+" "+c.rest, clientv3.WithIgnoreLease())
+		told := clientv3.OpPut(key, sessionMark+" "+string(c.id), clientv3.WithIgnoreLease())
 		then = append(then, clientv3.OpDelete(e.tokenKey(name, c.rest)),
 			clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), ">", 0)}, []clientv3.Op{told}, nil))
 	}

@@ -58,6 +58,7 @@ func (s *Session) Renew(ctx context.Context, claims []*engine.Claim) (engine.Ren
 	if err != nil {
 		return engine.Renewal{}, err
 	}
+	s.seats.forget(called.Add(-s.e.straggle - s.ttl))
 	return engine.Renewal{TTL: seconds(alive.GetTTL()), Lost: lost}, nil
 }
 
@@ -235,6 +236,7 @@ func (s *Session) missing(ctx context.Context, claims []*engine.Claim) (lost []e
 		}
 		for i, c := range batch {
 			if len(ranged(r, i)) == 0 {
+				s.seats.drop(c.ID)
 				lost = append(lost, c.ID)
 			}
 		}
@@ -245,6 +247,7 @@ func (s *Session) missing(ctx context.Context, claims []*engine.Claim) (lost []e
 // sweep removes keys that no claim was known for at two renewals, TTL/4 apart: ghosts,
 // as a put that was delayed in a member that stood still, and came after its withdrawal.
 func (s *Session) sweep(ctx context.Context, keys map[string]bool, called time.Time) error {
+	s.keepKnown(keys)
 	s.mu.Lock()
 	maps.DeleteFunc(s.unknown, func(key string, _ time.Time) bool { return !keys[key] })
 	var old []clientv3.Op
@@ -263,6 +266,19 @@ func (s *Session) sweep(ctx context.Context, keys map[string]bool, called time.T
 	}
 	_, err := s.e.txn(ctx, nil, old, nil)
 	return err
+}
+
+// keepKnown leaves ghosts in keys, and what was never ours. A seat that is used again
+// and again would be seen twice too.
+func (s *Session) keepKnown(keys map[string]bool) {
+	if len(keys) == 0 {
+		return
+	}
+	known := s.seats.known()
+	maps.DeleteFunc(keys, func(key string, _ bool) bool {
+		c, ok := parseRest(lastPart(key))
+		return ok && known[c.seat]
+	})
 }
 
 // owns reports whether the key is one that a session makes: others may have bound

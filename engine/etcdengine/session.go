@@ -34,6 +34,8 @@ type Session struct {
 	ended  atomic.Bool               // told, or End has begun: what is gone then is not lost
 	proof  atomic.Pointer[time.Time] // when the last renewal that succeeded was called
 
+	seats *seats
+
 	mu      sync.Mutex
 	waiting map[engine.ClaimID][]*waiting
 	unknown map[string]time.Time // keys that no claim is known for, and since which Renew
@@ -57,7 +59,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 		return nil, err
 	}
 	s := &Session{
-		e: e, lease: lease.ID, hex: leaseText(int64(lease.ID)), ttl: seconds(lease.TTL), lost: o.Lost,
+		e: e, lease: lease.ID, hex: leaseText(int64(lease.ID)), ttl: seconds(lease.TTL), lost: o.Lost, seats: &seats{},
 		waiting: map[engine.ClaimID][]*waiting{}, unknown: map[string]time.Time{},
 	}
 	s.proof.Store(&called)
@@ -72,8 +74,8 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	return s, nil
 }
 
-// sessionMark is the value of a session's key; behind it stands which claim was
-// removed last.
+// sessionMark is the value of a session's key; behind it stands the id of the claim that
+// was removed last.
 const sessionMark = "v1"
 
 // seconds that etcd counts in.
@@ -125,7 +127,7 @@ func (s *Session) over() error {
 
 // end says that the session is over at the server.
 func (s *Session) end() {
-	s.cancel(engine.ErrSessionEnded)
+	s.stop()
 	if !s.ended.Swap(true) && s.lost != nil {
 		s.lost("", engine.ErrSessionEnded)
 	}
@@ -135,8 +137,14 @@ func (s *Session) end() {
 // of their own.
 func (s *Session) End(ctx context.Context, _ []*engine.Claim) error {
 	s.ended.Store(true)
-	s.cancel(engine.ErrSessionEnded)
+	s.stop()
 	return s.e.revoke(ctx, s.lease)
+}
+
+// stop ends what waits or asks for one of its claims.
+func (s *Session) stop() {
+	s.cancel(engine.ErrSessionEnded)
+	s.e.calls.endOf(s)
 }
 
 // listen follows the session's key until the session ends.
@@ -193,13 +201,17 @@ func (s *Session) told(ev *clientv3.Event) {
 		s.end()
 		return
 	}
-	rest, _ := strings.CutPrefix(string(ev.GetKv().GetValue()), sessionMark+" ")
-	c, ok := parseRest(rest)
+	text, ok := strings.CutPrefix(string(ev.GetKv().GetValue()), sessionMark+" ")
 	if !ok {
 		return
 	}
-	if !s.wake(c.id) && s.lost != nil {
-		s.lost(c.id, fmt.Errorf("the claim was removed: %w", engine.ErrNotFound))
+	id := engine.ClaimID(text)
+	if s.wake(id) {
+		return
+	}
+	s.seats.drop(id)
+	if s.lost != nil {
+		s.lost(id, fmt.Errorf("the claim was removed: %w", engine.ErrNotFound))
 	}
 }
 
@@ -222,6 +234,13 @@ func (s *Session) wait(c *engine.Claim) *waiting {
 	defer s.mu.Unlock()
 	s.waiting[c.ID] = append(s.waiting[c.ID], w)
 	return w
+}
+
+// acquires reports whether an Acquire of the claim is under way.
+func (s *Session) acquires(id engine.ClaimID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting[id]) > 0
 }
 
 func (s *Session) waitNoMore(w *waiting) {

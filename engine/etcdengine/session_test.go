@@ -100,7 +100,7 @@ func TestSoakAPutDelayedInAStoppedMemberLeavesNoGhost(t *testing.T) {
 		ctx, cancel := context.WithCancel(all.ctx)
 		delayed := &Session{ // the same one, through the member that stands still
 			e: through, lease: all.lease, hex: all.hex, key: all.key, ttl: all.ttl, ctx: all.Session.ctx, cancel: all.cancel,
-			waiting: map[engine.ClaimID][]*waiting{},
+			seats: all.seats, waiting: map[engine.ClaimID][]*waiting{},
 		}
 		gaveUp := make(chan struct{})
 		go func() { defer close(gaveUp); delayed.Acquire(ctx, cl, false) }()
@@ -251,13 +251,23 @@ func TestAnEndBeforeACompactionIsToldThoughTheFirstLookFails(t *testing.T) {
 	compact(t, a)
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	ended := false
+	var fails atomic.Bool
+	e := intercepted(t, s, func(ctx context.Context, _ string, next func(context.Context) error) error {
+		if fails.Load() {
+			return context.DeadlineExceeded
+		}
+		return next(ctx)
+	})
 	cutOff := &Session{ // the same one, without the goroutine that has followed it
-		e: openOn(t, []string{s.Addr}, nil), lease: c.lease, key: c.key, ctx: ctx, cancel: cancel,
+		e: e, lease: c.lease, key: c.key, ctx: ctx, cancel: cancel,
 		lost: func(engine.ClaimID, error) { ended = true },
 	}
-	cutOff.e.timeout = time.Nanosecond
+	fails.Store(true)
 	from := cutOff.follow(begun + 1)
-	cutOff.e.timeout = patience
+	fails.Store(false)
+	if ended {
+		t.Error("it was told of an end that nobody answered for")
+	}
 	if from = cutOff.follow(from); !ended {
 		t.Errorf("it goes on from revision %d", from)
 	}
@@ -269,28 +279,15 @@ func TestANoteThatArrivesLateUndoesNoLaterOne(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	ctx := guarded(t)
-	var delays atomic.Bool
-	delayed, release, arrived := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	e := intercepted(t, s, func(ctx context.Context, method string, next func(context.Context) error) error {
-		if !strings.HasSuffix(method, "/Txn") || !delays.CompareAndSwap(true, false) {
-			return next(ctx)
-		}
-		close(delayed)
-		go func() {
-			<-release
-			arrived <- next(context.WithoutCancel(ctx))
-		}()
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	c := begin(t, e, engine.SessionOptions{TTL: time.Minute})
+	delays := newDelayer(t, s)
+	c := begin(t, delays.Engine, engine.SessionOptions{TTL: time.Minute})
 	claim := mutex("n")
 	c.take(claim)
-	delays.Store(true)
+	late := delays.hold("/Txn")
 	left, leave := context.WithCancel(ctx)
 	first := make(chan error, 1)
 	go func() { first <- c.SetNote(left, claim, []byte("first")) }()
-	<-delayed
+	<-late.held
 	leave()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first: %v", err)
@@ -298,11 +295,8 @@ func TestANoteThatArrivesLateUndoesNoLaterOne(t *testing.T) {
 	if err := c.SetNote(ctx, claim, []byte("second")); err != nil {
 		t.Fatal(err)
 	}
-	close(release)
-	if err := <-arrived; err != nil {
-		t.Fatal(err)
-	}
-	l, err := e.Line(ctx, "n")
+	late.deliver()
+	l, err := c.e.Line(ctx, "n")
 	if err != nil || len(l.Holders) != 1 || string(l.Holders[0].Note) != "second" {
 		t.Errorf("%+v, %v, want the note that was set last", l, err)
 	}

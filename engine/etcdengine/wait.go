@@ -27,7 +27,8 @@ import (
 //
 // Whoever entered when there was but one claim, an exclusive one, is the next from then
 // on. It watches that claim and its own by one watch, which tells of both in the order of
-// revisions, and of a revision all at once. When it tells that the other claim has ended,
+// revisions, and of a revision all at once. (Of an earlier life of a key as well, where
+// the member that serves the watch was behind; the revision tells.) When it tells that the other claim has ended,
 // and not its own, then its own was there at that revision (S5), and was granted by it:
 // nobody need be asked. What may have happened since is what may happen to any holder,
 // who believes in its claim for as long as its session is proven; so it must be.
@@ -84,11 +85,12 @@ func (a *attempt) untilTold(ctx context.Context, changes clientv3.WatchChan, v v
 			return 0, err
 		}
 		for _, ev := range told {
-			switch string(ev.GetKv().GetKey()) { // else one between the two, that came later
-			case a.key:
+			at := ev.GetKv().GetModRevision()
+			switch key := string(ev.GetKv().GetKey()); { // else one between the two, that came later
+			case key == a.key && at > v.created:
 				gone = true
-			case v.blocker.key:
-				passed = ev.GetKv().GetModRevision()
+			case key == v.blocker.key && at > v.blocker.created:
+				passed = at
 			}
 		}
 		if passed > 0 && gone {
@@ -125,8 +127,39 @@ func (a *attempt) sleep(ctx context.Context, changes clientv3.WatchChan) ([]*cli
 	}
 }
 
+// find looks for the claim that an earlier Acquire made.
+func (a *attempt) find(ctx context.Context) (view, error) {
+	created, err := a.seated(ctx)
+	switch {
+	case err != nil:
+		return view{}, err
+	case created == 0:
+		return view{}, a.gone()
+	}
+	return a.look(ctx, created)
+}
+
+// errSeatTaken: another claim is in the seat, though nothing is known here that put it
+// there.
+var errSeatTaken = errors.New("etcd: the key is another claim's")
+
+// seated is the revision that made the claim's key; 0: there is none.
+func (a *attempt) seated(ctx context.Context) (created int64, err error) {
+	r, err := a.s.e.get(ctx, a.key)
+	if err != nil || len(r.Kvs) == 0 {
+		return 0, err
+	}
+	switch own := contenders(a.dir, r.Kvs); {
+	case len(own) > 0 && own[0].id == a.c.ID:
+		return own[0].created, nil
+	case a.shape.reseats():
+		return 0, errSeatTaken
+	}
+	return 0, a.gone()
+}
+
 // look asks a quorum for the claim and what is before it (S5). created is the claim's
-// own, 0 where it is not known.
+// own.
 func (a *attempt) look(ctx context.Context, created int64) (view, error) {
 	if isExclusive(a.shape.kind) {
 		return a.lookBefore(ctx, created)
@@ -136,16 +169,6 @@ func (a *attempt) look(ctx context.Context, created int64) (view, error) {
 
 // lookBefore reads the claim's own key and the last one made before it.
 func (a *attempt) lookBefore(ctx context.Context, created int64) (view, error) {
-	if created == 0 {
-		r, err := a.s.e.get(ctx, a.key, keysOnly)
-		if err != nil {
-			return view{}, err
-		}
-		if len(r.Kvs) == 0 {
-			return view{}, a.gone()
-		}
-		created = r.Kvs[0].GetCreateRevision()
-	}
 	before := inLine(a.dir, newest, one, keysOnly, clientv3.WithMaxCreateRev(created-1))
 	r, err := a.s.e.txn(ctx, nil, []clientv3.Op{clientv3.OpGet(a.key, keysOnly), before}, nil)
 	if err != nil {
@@ -160,7 +183,7 @@ func (a *attempt) lookBefore(ctx context.Context, created int64) (view, error) {
 		v.granted = true
 		return v, nil
 	}
-	if line, _ := fromKeys(a.dir, found); len(line) > 0 {
+	if line, _ := fromKeys(a.dir, found); a.follows(line) {
 		v.blocker = a.behind(line[0])
 		return v, nil
 	}
@@ -191,7 +214,7 @@ func (a *attempt) lookAtLine(ctx context.Context) (view, error) {
 }
 
 func (a *attempt) indexIn(line []contender) int {
-	return slices.IndexFunc(line, func(c contender) bool { return c.rest == a.rest })
+	return slices.IndexFunc(line, func(c contender) bool { return c.rest == a.rest && c.id == a.c.ID })
 }
 
 // viewOf is how the line looks from its i-th place, at a revision. The token of an
