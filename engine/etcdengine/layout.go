@@ -253,7 +253,6 @@ func inLine(dir string, opts ...clientv3.OpOption) clientv3.Op {
 // Orders of inLine, and how much of it.
 var (
 	byCreation = clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)
-	newest     = clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend)
 	one        = clientv3.WithLimit(1)
 	keysOnly   = clientv3.WithKeysOnly()
 )

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -261,6 +262,16 @@ func (e *Engine) get(ctx context.Context, key string, opts ...clientv3.OpOption)
 		return nil, e.explain(ctx, err)
 	}
 	return r, nil
+}
+
+// upTo reads the last two keys of a line that were made at a revision or before it.
+func (e *Engine) upTo(ctx context.Context, dir string, created int64) (*pb.RangeResponse, error) {
+	ctx, done := e.request(ctx)
+	defer done()
+	read := readLine(dir, pb.RangeRequest_DESCEND, 2).GetRequestRange()
+	read.MaxCreateRevision = created
+	r, err := e.kv.Range(ctx, read)
+	return r, e.explain(ctx, err)
 }
 
 // Remove ends the claim whoever made it, and tells its session where it is ours.

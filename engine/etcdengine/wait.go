@@ -167,23 +167,23 @@ func (a *attempt) look(ctx context.Context, created int64) (view, error) {
 	return a.lookAtLine(ctx)
 }
 
-// lookBefore reads the claim's own key and the last one made before it.
+// lookBefore reads the last two of the line that were made no later than the claim: it
+// is the last itself, and waits for the other one.
 func (a *attempt) lookBefore(ctx context.Context, created int64) (view, error) {
-	before := inLine(a.dir, newest, one, keysOnly, clientv3.WithMaxCreateRev(created-1))
-	r, err := a.s.e.txn(ctx, nil, []clientv3.Op{clientv3.OpGet(a.key, keysOnly), before}, nil)
+	r, err := a.s.e.upTo(ctx, a.dir, created)
 	if err != nil {
 		return view{}, err
 	}
-	if own := ranged(r, 0); len(own) == 0 || own[0].GetCreateRevision() != created {
-		return view{}, a.gone()
+	kvs := r.GetKvs()
+	if len(kvs) == 0 || string(kvs[0].GetKey()) != a.key || kvs[0].GetCreateRevision() != created {
+		return a.lookAtLine(ctx) // it is gone; or a name below this one was locked in the same step
 	}
-	v := view{token: r.Header.GetRevision(), created: created}
-	found := ranged(r, 1)
-	if len(found) == 0 {
+	v := view{token: r.GetHeader().GetRevision(), created: created}
+	if len(kvs) == 1 {
 		v.granted = true
 		return v, nil
 	}
-	if line, _ := fromKeys(a.dir, found); a.follows(line) {
+	if line, _ := fromKeys(a.dir, kvs[1:]); a.follows(line) {
 		v.blocker = a.behind(line[0])
 		return v, nil
 	}

@@ -19,7 +19,7 @@ func etcdTable() table {
 			ours: ourLocker, best: target{atMost: 0.05},
 			peers: []rival{floor(rawDeleteEvent, target{atMost: 1.3}), competitor(etcdMutex)},
 		},
-		turns:      turnsOf{peer: etcdMutex, target: target{atLeast: 10}, longest: longestWait},
+		turns:      turnsOf{peer: etcdMutex, floor: rawEtcdRing, target: target{atLeast: 10}, longest: longestWait},
 		crowd:      crowdOf{peers: []rival{forReference(etcdMutex)}, handOff: target{atMost: 3}, renewal: 4, pushed: true},
 		held:       heldOf{renewal: "keep-alives, ends of their streams, reads and audits", each: target{atMost: 4}},
 		putToEvent: match{ours: ourLocker, peers: []rival{forReference(rawPutEvent)}},

@@ -60,6 +60,8 @@ var lockers = map[string]func(url string) (*locker, error){
 	etcdMutex: openEtcdMutex,
 	rawEtcd:   openRawEtcd,
 
+	rawEtcdRing: openEtcdRing,
+
 	goZKLock: openGoZK,
 	rawZK:    openRawZK,
 }

@@ -37,14 +37,19 @@ func (s service) table() table {
 	on := func(what string, row func(at countingServer) row) row {
 		return onServer[countingServer]{what, s.start, row}
 	}
-	return table{s.name, []row{
+	rows := []row{
 		on(uncontended, func(at countingServer) row { return cyclesRow(uncontended, at, s.cycles, s.uncontended) }),
 		on(manyNames, func(at countingServer) row { return namesRow(manyNames, at, 64, s.span, s.manyNames) }),
 		on(handedOver, func(at countingServer) row { return handedOverRow(at, s.handedOver) }),
 		on(turnsOf16, func(at countingServer) row { return serviceTurnsRow(at, s.turns) }),
+	}
+	if s.turns.floor != "" {
+		rows = append(rows, on(turnsOf16, func(at countingServer) row { return turnsFloorRow(at, s.turns) }))
+	}
+	return table{s.name, append(rows,
 		on(crowdOf100, func(at countingServer) row { return serviceCrowdRow{at, s.crowd} }),
 		on(held10000, func(at countingServer) row { return serviceHoldRow{at, s.held} }),
 		on(putToEvent, func(at countingServer) row { return putToEventRow(at, s.putToEvent) }),
 		on(watchers1000, func(at countingServer) row { return manyWatchersRow{at, s.watchers} }),
-	}}
+	)}
 }

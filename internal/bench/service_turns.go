@@ -12,18 +12,25 @@ import (
 // turnsOf is who else takes turns.
 type turnsOf struct {
 	peer    string
+	floor   string // what takes turns without being a lock; "": nothing
 	target  target
 	longest target // of the longest wait beside the mean
 }
 
 func serviceTurnsRow(at countingServer, m turnsOf) row {
-	by := func(kind string) contender {
-		return contender{kind, func(b *bench) (sampler, error) { return newCountedTurns(b, at, kind) }}
-	}
 	return comparison{
-		what: turnsOf16, unit: perSecond, ours: by(ourLocker), peer: by(m.peer), target: m.target,
+		what: turnsOf16, unit: perSecond, ours: takesTurns(at, ourLocker), peer: takesTurns(at, m.peer), target: m.target,
 		also: func(ours, theirs sampler) []line { return m.lines(ours.(*countedTurns), theirs.(*countedTurns)) },
 	}
+}
+
+// turnsFloorRow is beside what no lock of the service can be faster than.
+func turnsFloorRow(at countingServer, m turnsOf) row {
+	return comparison{what: turnsOf16, unit: perSecond, ours: takesTurns(at, ourLocker), peer: takesTurns(at, m.floor)}
+}
+
+func takesTurns(at countingServer, kind string) contender {
+	return contender{kind, func(b *bench) (sampler, error) { return newCountedTurns(b, at, kind) }}
 }
 
 // countedTurns is a sampler: hand-offs per second.
