@@ -53,7 +53,11 @@ const defaultTimeout = 4 * time.Second
 // grpc pauses for 1 s, then for longer, up to 2 minutes, and until then nothing is
 // renewed and no watch goes on. A URL sets, in DialOptions, [grpc.WithConnectParams]
 // with a BaseDelay of 50 ms, a Multiplier of 1.6, a Jitter of 0.2 and a MaxDelay of
-// 500 ms.
+// 500 ms. It also sets [grpc.WithStaticStreamWindowSize] (1 MiB) and
+// [grpc.WithStaticConnWindowSize] (4 MiB), which spare a ping for each reply.
+//
+// A prefix that the client's KV was wrapped in (package namespace) is not heeded: pass
+// [WithKeyPrefix].
 func FromClient(ctx context.Context, c *clientv3.Client, opts ...Option) (*Engine, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%w: no client", engine.ErrInvalid)
