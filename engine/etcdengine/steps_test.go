@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/lockstep-go/lockstep/engine"
 	"github.com/lockstep-go/lockstep/internal/etcdtest"
 )
@@ -105,6 +107,10 @@ func TestStepsOfManyNamesGoTogetherAndThoseOfOneDoNot(t *testing.T) {
 	await(t, "the other one of the name to wait", func() bool { return len(c.busy())+len(other.busy()) == 0 })
 	if n := g.sent.Load() - before; n != 2 {
 		t.Errorf("%d transactions for 10 names and one of them again, want 2", n)
+	}
+	r, err := c.e.client.Get(c.ctx, "n0/", clientv3.WithPrefix())
+	if err != nil || len(r.Kvs) != 2 || r.Kvs[0].GetCreateRevision() == r.Kvs[1].GetCreateRevision() {
+		t.Errorf("two claims of one name: %v, %v, want two revisions", r, err)
 	}
 	by.give(first.claim)
 	if got := then.granted().Token; got <= first.grant.Token {
