@@ -28,10 +28,10 @@ import (
 // Whoever entered when there was but one claim, an exclusive one, is the next from then
 // on. It watches that claim and its own by one watch, which tells of both in the order of
 // revisions, and of a revision all at once. (Of an earlier life of a key as well, where
-// the member that serves the watch was behind; the revision tells.) When it tells that the other claim has ended,
-// and not its own, then its own was there at that revision (S5), and was granted by it:
-// nobody need be asked. What may have happened since is what may happen to any holder,
-// who believes in its claim for as long as its session is proven; so it must be.
+// the member that serves the watch was behind; the revision tells.) When it tells that the
+// other claim has ended, and not its own, then its own was there at that revision (S5), and
+// was granted by it: nobody need be asked. What may have happened since is what may happen
+// to any holder, who believes in its claim while its session is proven; so it must be.
 
 // blocker is what a waiter waits for.
 type blocker struct {
