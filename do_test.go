@@ -52,13 +52,20 @@ func TestDoSaysLostIfReleaseFindsNoClaim(t *testing.T) {
 	})
 }
 
+// TestDoGivesBackAfterAPanic: a panic of the user's function, which is what is tested here,
+// goes on to whoever called Do.
 func TestDoGivesBackAfterAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
 		c := s.client()
+		const why = "in the function"
 		func() {
-			defer func() { _ = recover() }()
-			_ = c.Mutex("n").Do(t.Context(), func(context.Context) error { panic("in the function") })
+			defer func() {
+				if got := recover(); got != why {
+					t.Errorf("Do's caller recovers %v, want what the function panicked with", got)
+				}
+			}()
+			_ = c.Mutex("n").Do(t.Context(), func(context.Context) error { panic(why) })
 		}()
 		lock(t, s.client().Mutex("n"))
 	})
