@@ -44,6 +44,17 @@ func newGate(t *testing.T, s *etcdtest.Member) *gate {
 	return g
 }
 
+// fullGate is one that is shut, with as many steps of the first session's under way as may
+// be at once; what comes then waits for as long as the test likes.
+func fullGate(t *testing.T) (g *gate, c, other *client, flying []*queued) {
+	t.Helper()
+	g = newGate(t, start(t))
+	g.steps.delay = time.Hour
+	c, other = begin(t, g.Engine, engine.SessionOptions{}), begin(t, g.Engine, engine.SessionOptions{})
+	g.shut.Store(true)
+	return g, c, other, g.fill(c)
+}
+
 // fill begins as many claims as may be under way at once, and waits until they are.
 func (g *gate) fill(c *client) (all []*queued) {
 	c.t.Helper()
@@ -79,12 +90,7 @@ func (g *gate) waits(t *testing.T, n int) {
 // other, since they are told apart by revisions.
 func TestStepsOfManyNamesGoTogetherAndThoseOfOneDoNot(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	g := newGate(t, s)
-	g.steps.delay = time.Hour
-	c, other := begin(t, g.Engine, engine.SessionOptions{}), begin(t, g.Engine, engine.SessionOptions{})
-	g.shut.Store(true)
-	flying := g.fill(c)
+	g, c, other, flying := fullGate(t)
 	var together []*queued
 	for i := range 10 {
 		together = append(together, c.acquire(mutex(fmt.Sprint("n", i))))
@@ -124,12 +130,7 @@ func TestStepsOfManyNamesGoTogetherAndThoseOfOneDoNot(t *testing.T) {
 // What etcd refuses of one step, it refuses of all that go with it. The others go again.
 func TestAStepThatIsRefusedRefusesNoOther(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	g := newGate(t, s)
-	g.steps.delay = time.Hour
-	c, ended := begin(t, g.Engine, engine.SessionOptions{}), begin(t, g.Engine, engine.SessionOptions{})
-	g.shut.Store(true)
-	flying := g.fill(c)
+	g, c, ended, flying := fullGate(t)
 	// Its lease is gone, and this process does not know it: as one that was stopped.
 	refused := &client{&Session{
 		e: g.Engine, lease: ended.lease + 1, hex: leaseText(int64(ended.lease) + 1), key: g.sessionKey("none"), ttl: ended.ttl,
@@ -151,8 +152,7 @@ func TestAStepThatIsRefusedRefusesNoOther(t *testing.T) {
 // than a moment.
 func TestAStepWaitsForNoneThatIsNotAnswered(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	g := newGate(t, s)
+	g := newGate(t, start(t))
 	c := begin(t, g.Engine, engine.SessionOptions{})
 	var once sync.Once
 	t.Cleanup(func() { once.Do(func() { close(g.open) }) })
@@ -170,12 +170,7 @@ func TestAStepWaitsForNoneThatIsNotAnswered(t *testing.T) {
 // the engine is closed is told.
 func TestAStepThatWaitsEndsWithItsContextAndWithClose(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	g := newGate(t, s)
-	g.steps.delay = time.Hour
-	c := begin(t, g.Engine, engine.SessionOptions{})
-	g.shut.Store(true)
-	flying := g.fill(c)
+	g, c, _, flying := fullGate(t)
 	ctx, leave := context.WithCancel(c.ctx)
 	gaveUp := make(chan error, 1)
 	go func() { _, err := c.Acquire(ctx, mutex("leaves"), false); gaveUp <- err }()

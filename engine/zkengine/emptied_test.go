@@ -95,12 +95,18 @@ func TestWhoeverCameToALineThatWasLeftEmptyIsWaitedFor(t *testing.T) {
 	u, other := newUser(t, "zk://"+server(t).Addr+stay), newUser(t, "zk://"+server(t).Addr+stay)
 	name := newName("came")
 	u.knows(name)
+	u.waitsOut(other, name)
+}
+
+// waitsOut takes a lock that the other one holds, when it has given it back.
+func (u *user) waitsOut(other *user, name string) {
+	u.Helper()
 	theirs, mine := newClaim(name, "mutex"), newClaim(name, "mutex")
-	wait(t, "the other's grant", other.begin(theirs))
+	wait(u.T, "the other's grant", other.begin(theirs))
 	granted := u.begin(mine)
 	u.waits(mine)
 	other.release(theirs)
-	wait(t, "the grant", granted)
+	wait(u.T, "the grant", granted)
 	u.release(mine)
 }
 

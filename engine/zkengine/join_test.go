@@ -27,13 +27,7 @@ func TestALineIsListedWithoutWaitingForTheAnswerToTheClaim(t *testing.T) {
 	u, other := newUser(t, "zk://"+p.Addr+stay), newUser(t, "zk://"+s.Addr+stay)
 	name := newName("listed")
 	u.knows(name) // and others come, so that it knows nothing
-	theirs, mine := newClaim(name, "mutex"), newClaim(name, "mutex")
-	wait(t, "the other's grant", other.begin(theirs))
-	granted := u.begin(mine)
-	u.waits(mine)
-	other.release(theirs)
-	wait(t, "the grant", granted)
-	u.release(mine)
+	u.waitsOut(other, name)
 
 	p.Blackhole()
 	listed := p.Count(listing(u.e.paths.of(name)))

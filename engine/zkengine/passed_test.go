@@ -91,6 +91,16 @@ func (q *queue) waitsFor(j int, so func(w *waiter, path string) bool) {
 	})
 }
 
+// newPassing is three claims of a kind of which the first holds, and the third is to be let
+// in by the second.
+func newPassing(t *testing.T, kind string) *queue {
+	t.Helper()
+	q := newQueue(t, kind, kind, kind)
+	q.granted(0)
+	q.passesOn()
+	return q
+}
+
 // onlyTheHolderIsLeft is how it ends where whoever was between the two has gone.
 func (q *queue) onlyTheHolderIsLeft() {
 	q.Helper()
@@ -103,9 +113,7 @@ func (q *queue) onlyTheHolderIsLeft() {
 func TestAClaimIsLetInByTheOneThatHeldBeforeIt(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"mutex", "leader"} {
-		q := newQueue(t, kind, kind, kind)
-		q.granted(0)
-		q.passesOn()
+		q := newPassing(t, kind)
 		q.users[0].release(q.claims[0])
 		q.granted(1)
 		w := q.waiter(2)
@@ -120,9 +128,7 @@ func TestAClaimIsLetInByTheOneThatHeldBeforeIt(t *testing.T) {
 
 func TestAClaimThatLeavesTheLineLetsNobodyIn(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t, "mutex", "mutex", "mutex")
-	q.granted(0)
-	q.passesOn()
+	q := newPassing(t, "mutex")
 	q.users[1].release(q.claims[1])
 	q.onlyTheHolderIsLeft()
 }
@@ -130,9 +136,7 @@ func TestAClaimThatLeavesTheLineLetsNobodyIn(t *testing.T) {
 // A note is written to both nodes, and so is what somebody writes by hand to the second.
 func TestAClaimThatIsWrittenToAndRemovedLetsNobodyIn(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t, "mutex", "mutex", "mutex")
-	q.granted(0)
-	q.passesOn()
+	q := newPassing(t, "mutex")
 	if err := q.users[1].s.SetNote(guarded(t), q.claims[1], []byte("note")); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +148,7 @@ func TestAClaimThatIsWrittenToAndRemovedLetsNobodyIn(t *testing.T) {
 
 func TestASessionThatEndsInTheLineLetsNobodyIn(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t, "mutex", "mutex", "mutex")
-	q.granted(0)
-	q.passesOn()
+	q := newPassing(t, "mutex")
 	if err := q.users[1].s.End(guarded(t), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -155,9 +157,7 @@ func TestASessionThatEndsInTheLineLetsNobodyIn(t *testing.T) {
 
 func TestAClaimThatIsRemovedIsNotLetIn(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t, "mutex", "mutex", "mutex")
-	q.granted(0)
-	q.passesOn()
+	q := newPassing(t, "mutex")
 	if err := q.users[0].e.Remove(guarded(t), q.claims[2].Name, q.claims[2].ID); err != nil {
 		t.Fatal(err)
 	}
