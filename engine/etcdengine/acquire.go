@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -129,19 +130,15 @@ func (a *attempt) grant(ctx context.Context, v view) (engine.Grant, error) {
 	if a.shape.kind != engine.Election || v.published {
 		return engine.Grant{Token: engine.Token(v.token)}, nil
 	}
-	r, err := a.s.e.txn(ctx, []clientv3.Cmp{a.still(v)}, []clientv3.Op{a.publish()}, nil)
+	still := []*pb.Compare{createdAt(a.key, v.created)}
+	r, err := a.s.e.step(ctx, step{name: a.c.Name, conditions: still, then: []*pb.RequestOp{a.publish()}})
 	if err != nil {
 		return engine.Grant{}, err
 	}
-	if !r.Succeeded {
+	if !r.GetSucceeded() {
 		return engine.Grant{}, a.gone()
 	}
-	return engine.Grant{Token: engine.Token(r.Header.GetRevision())}, nil
-}
-
-// still: the claim is the one that was seen.
-func (a *attempt) still(v view) clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(a.key), "=", v.created)
+	return engine.Grant{Token: engine.Token(r.GetHeader().GetRevision())}, nil
 }
 
 // bind gives the claim a lease of its own, whose time begins now. A repeat finds that
@@ -157,8 +154,9 @@ func (a *attempt) bind(ctx context.Context, v view) (engine.Grant, error) {
 	if a.shape.kind == engine.Election {
 		then = append(then, clientv3.OpPut(e.tokenKey(a.c.Name, a.rest), "", clientv3.WithLease(lease.ID)))
 	}
+	still := clientv3.Compare(clientv3.CreateRevision(a.key), "=", v.created)
 	unbound := clientv3.Compare(clientv3.LeaseValue(a.key), "=", a.s.lease)
-	r, err := e.txn(ctx, []clientv3.Cmp{a.still(v), unbound}, then, []clientv3.Op{clientv3.OpGet(a.key)})
+	r, err := e.txn(ctx, []clientv3.Cmp{still, unbound}, then, []clientv3.Op{clientv3.OpGet(a.key)})
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound): // the term's own
 		return engine.Grant{}, fmt.Errorf("the term of %v was over before it was granted", a.c.Term)

@@ -42,41 +42,46 @@ type view struct {
 	next      bool // nothing but the blocker was in line before it
 }
 
-// put is the request that makes the claim's key.
-func (a *attempt) put() clientv3.Op {
-	return clientv3.OpPut(a.key, a.shape.value(a.c.ID, a.c.Note), clientv3.WithLease(a.s.lease))
+// put makes the claim's key.
+func (a *attempt) put() *pb.RequestOp {
+	return putKey(a.key, a.shape.value(a.c.ID, a.c.Note), a.s.lease)
+}
+
+// publish makes the key of an election's token.
+func (a *attempt) publish() *pb.RequestOp {
+	return putKey(a.s.e.tokenKey(a.c.Name, a.rest), "", a.s.lease)
 }
 
 // take is what makes the claim and, of an election, publishes its token.
-func (a *attempt) take() []clientv3.Op {
+func (a *attempt) take() []*pb.RequestOp {
 	if a.shape.kind == engine.Election {
-		return []clientv3.Op{a.put(), a.publish()}
+		return []*pb.RequestOp{a.put(), a.publish()}
 	}
-	return []clientv3.Op{a.put()}
-}
-
-func (a *attempt) publish() clientv3.Op {
-	return clientv3.OpPut(a.s.e.tokenKey(a.c.Name, a.rest), "", clientv3.WithLease(a.s.lease))
+	return []*pb.RequestOp{a.put()}
 }
 
 // notMade and nobody are conditions: this claim has no key; no key is in the range
 // of the line's, be it a claim's or not.
-func (a *attempt) notMade() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(a.key), "=", 0)
+func (a *attempt) notMade() *pb.Compare { return createdAt(a.key, 0) }
+
+func (a *attempt) nobody() *pb.Compare {
+	none := createdAt(firstKey(a.dir), 0)
+	none.RangeEnd = []byte(endKey(a.dir))
+	return none
 }
 
-func (a *attempt) nobody() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(firstKey(a.dir)), "=", 0).WithRange(endKey(a.dir))
+// noneSince: no key of the line's range was made after a revision.
+func (a *attempt) noneSince(rev int64) *pb.Compare {
+	earlier := createdAt(firstKey(a.dir), rev+1)
+	earlier.Result, earlier.RangeEnd = pb.Compare_LESS, []byte(endKey(a.dir))
+	return earlier
 }
 
-// taken is the view of a claim that found the line empty, at the revision that made it.
-func taken(rev int64) view { return view{granted: true, token: rev, created: rev} }
-
-// takenWhole is the same where an election's token was published as well.
-func takenWhole(r *clientv3.TxnResponse) view {
-	v := taken(r.Header.GetRevision())
-	v.published = true
-	return v
+// taken is the view of a claim that found the line empty. published: and an election's
+// token is known.
+func taken(r *pb.TxnResponse, published bool) view {
+	rev := r.GetHeader().GetRevision()
+	return view{granted: true, published: published, token: rev, created: rev}
 }
 
 // enterAlone takes a free name. It is the cheapest that there is; where somebody is in
@@ -84,12 +89,11 @@ func takenWhole(r *clientv3.TxnResponse) view {
 func (a *attempt) enterAlone(outer context.Context) (view, error) {
 	ctx, done := a.s.e.requestOf(outer, a.s)
 	defer done()
-	nobody := []*pb.Compare{absent(firstKey(a.dir), endKey(a.dir))}
-	r, err := a.s.e.step(ctx, step{name: a.c.Name, conditions: nobody, then: []*pb.RequestOp{a.make()}})
+	r, err := a.s.e.step(ctx, step{name: a.c.Name, conditions: []*pb.Compare{a.nobody()}, then: []*pb.RequestOp{a.put()}})
 	if err != nil || !r.GetSucceeded() {
 		return view{}, err
 	}
-	return taken(r.GetHeader().GetRevision()), nil
+	return taken(r, false), nil
 }
 
 // enterExclusive enters the line, and reads the last in it, in one transaction. Where
@@ -105,7 +109,7 @@ func (a *attempt) enterExclusive(ctx context.Context) (view, error) {
 	}
 	rev, found := r.GetHeader().GetRevision(), r.GetResponses()[0].GetResponseRange()
 	if found.GetCount() == 0 {
-		return taken(rev), nil
+		return taken(r, false), nil
 	}
 	a.s.seats.crowd(a.c.ID)
 	last, _ := fromKeys(a.dir, found.GetKvs())
@@ -117,13 +121,7 @@ func (a *attempt) enterExclusive(ctx context.Context) (view, error) {
 
 // enter makes the claim's key, and reads the line before it.
 func (a *attempt) enter(ctx context.Context, line *pb.RequestOp) (*pb.TxnResponse, error) {
-	notMade := []*pb.Compare{absent(a.key, "")}
-	return a.s.e.step(ctx, step{name: a.c.Name, conditions: notMade, then: []*pb.RequestOp{line, a.make()}})
-}
-
-// make is put in a step.
-func (a *attempt) make() *pb.RequestOp {
-	return putKey(a.key, a.shape.value(a.c.ID, a.c.Note), int64(a.s.lease))
+	return a.s.e.step(ctx, step{name: a.c.Name, conditions: []*pb.Compare{a.notMade()}, then: []*pb.RequestOp{line, a.put()}})
 }
 
 // follows reports whether the last in line, which is all that was read, is all that there
@@ -153,15 +151,18 @@ func (a *attempt) withdraw(ctx context.Context) error {
 
 // tryExclusive takes a free name, and leaves nothing where it is not.
 func (a *attempt) tryExclusive(ctx context.Context) (view, error) {
-	holder := inLine(a.dir, byCreation, one)
-	r, err := a.s.e.txn(ctx, []clientv3.Cmp{a.nobody()}, a.take(), []clientv3.Op{holder})
+	holder := readLine(a.dir, pb.RangeRequest_ASCEND, 1)
+	holder.GetRequestRange().KeysOnly = false
+	r, err := a.s.e.step(ctx, step{
+		name: a.c.Name, conditions: []*pb.Compare{a.nobody()}, then: a.take(), otherwise: []*pb.RequestOp{holder},
+	})
 	if err != nil {
 		return view{}, err
 	}
-	if r.Succeeded {
-		return takenWhole(r), nil
+	if r.GetSucceeded() {
+		return taken(r, true), nil
 	}
-	line := contenders(a.dir, ranged(r, 0))
+	line := contenders(a.dir, r.GetResponses()[0].GetResponseRange().GetKvs())
 	switch {
 	case len(line) == 0: // something else is in the range
 		return a.tryLine(ctx)
@@ -197,12 +198,13 @@ func (a *attempt) tryLine(ctx context.Context) (view, error) {
 		if me := (contender{shape: a.shape}); granted(append(line, me)) <= len(line) {
 			return view{}, &engine.HeldError{Line: show(a.c.Name, line, nil)}
 		}
-		same := clientv3.Compare(clientv3.CreateRevision(firstKey(a.dir)), "<", r.Header.GetRevision()+1).WithRange(endKey(a.dir))
-		if r, err = a.s.e.txn(ctx, []clientv3.Cmp{same, a.notMade()}, a.take(), nil); err != nil {
+		same := []*pb.Compare{a.noneSince(r.Header.GetRevision()), a.notMade()}
+		made, err := a.s.e.step(ctx, step{name: a.c.Name, conditions: same, then: a.take()})
+		if err != nil {
 			return view{}, err
 		}
-		if r.Succeeded {
-			return takenWhole(r), nil
+		if made.GetSucceeded() {
+			return taken(made, true), nil
 		}
 		if _, err := a.seated(ctx); err != nil {
 			return view{}, err

@@ -219,66 +219,90 @@ const maxOps = 127
 
 // missing asks for claims by name. A term that was granted is bound to another lease.
 func (s *Session) missing(ctx context.Context, claims []*engine.Claim) (lost []engine.ClaimID, err error) {
-	for len(claims) > 0 {
-		batch := claims[:min(len(claims), maxOps)]
-		claims = claims[len(batch):]
-		ops := make([]clientv3.Op, len(batch))
-		for i, c := range batch {
-			sh, err := shapeOf(c)
-			if err != nil {
-				return nil, err
-			}
-			ops[i] = clientv3.OpGet(s.e.dir(c.Name)+s.restOf(c, sh), keysOnly)
-		}
-		r, err := s.e.txn(ctx, nil, ops, nil)
+	keys := make([]string, len(claims))
+	for i, c := range claims {
+		sh, err := shapeOf(c)
 		if err != nil {
 			return nil, err
 		}
-		for i, c := range batch {
-			if len(ranged(r, i)) == 0 {
-				s.seats.drop(c.ID)
-				lost = append(lost, c.ID)
-			}
+		keys[i] = s.e.dir(c.Name) + s.restOf(c, sh)
+	}
+	made, err := s.made(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range claims {
+		if made[keys[i]] == 0 {
+			s.seats.drop(c.ID)
+			lost = append(lost, c.ID)
 		}
 	}
 	return lost, nil
 }
 
-// sweep removes keys that no claim was known for at two renewals, TTL/4 apart: ghosts,
-// as a put that was delayed in a member that stood still, and came after its withdrawal.
-func (s *Session) sweep(ctx context.Context, keys map[string]bool, called time.Time) error {
-	s.keepKnown(keys)
-	s.mu.Lock()
-	maps.DeleteFunc(s.unknown, func(key string, _ time.Time) bool { return !keys[key] })
-	var old []clientv3.Op
-	for key := range keys {
-		since, seen := s.unknown[key]
-		switch {
-		case !seen:
-			s.unknown[key] = called
-		case called.Sub(since) >= s.ttl/4 && len(old) < maxOps && s.owns(key):
-			old = append(old, clientv3.OpDelete(key))
+// made are the revisions that made these keys, where they are there.
+func (s *Session) made(ctx context.Context, keys []string) (map[string]int64, error) {
+	at := make(map[string]int64, len(keys))
+	for batch := range slices.Chunk(keys, maxOps) {
+		ops := make([]clientv3.Op, len(batch))
+		for i, key := range batch {
+			ops[i] = clientv3.OpGet(key, keysOnly)
+		}
+		r, err := s.e.txn(ctx, nil, ops, nil)
+		if err != nil {
+			return nil, err
+		}
+		for i, key := range batch {
+			for _, kv := range ranged(r, i) {
+				at[key] = kv.GetCreateRevision()
+			}
 		}
 	}
-	s.mu.Unlock()
+	return at, nil
+}
+
+// ghost is a key that no claim was known for: which life of it, and since which Renew.
+type ghost struct {
+	created int64
+	since   time.Time
+}
+
+// sweepsAtOnce is how many ghosts go with one renewal.
+const sweepsAtOnce = maxOps / 2
+
+// sweep removes keys that no claim was known for at two renewals, TTL/4 apart: ghosts,
+// as a put that was delayed in a member that stood still, and came after its withdrawal.
+// A key that is used again and again has another life each time.
+func (s *Session) sweep(ctx context.Context, keys map[string]bool, called time.Time) error {
+	maps.DeleteFunc(keys, func(key string, _ bool) bool { return !s.owns(key) })
+	made, err := s.made(ctx, slices.Collect(maps.Keys(keys)))
+	if err != nil {
+		return err
+	}
+	old := s.haunted(made, called)
 	if len(old) == 0 {
 		return nil
 	}
-	_, err := s.e.txn(ctx, nil, old, nil)
+	_, err = s.e.txn(ctx, nil, old, nil)
 	return err
 }
 
-// keepKnown leaves ghosts in keys, and what was never ours. A seat that is used again
-// and again would be seen twice too.
-func (s *Session) keepKnown(keys map[string]bool) {
-	if len(keys) == 0 {
-		return
+// haunted notes what nobody knows, and removes what nobody has known for long.
+func (s *Session) haunted(made map[string]int64, called time.Time) (old []clientv3.Op) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.unknown, func(key string, g ghost) bool { return made[key] != g.created })
+	for key, created := range made {
+		g, seen := s.unknown[key]
+		switch {
+		case !seen:
+			s.unknown[key] = ghost{created, called}
+		case called.Sub(g.since) >= s.ttl/4 && len(old) < sweepsAtOnce:
+			same := clientv3.Compare(clientv3.CreateRevision(key), "=", created)
+			old = append(old, clientv3.OpTxn([]clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(key)}, nil))
+		}
 	}
-	known := s.seats.known()
-	maps.DeleteFunc(keys, func(key string, _ bool) bool {
-		c, ok := parseRest(lastPart(key))
-		return ok && known[c.seat]
-	})
+	return old
 }
 
 // owns reports whether the key is one that a session makes: others may have bound

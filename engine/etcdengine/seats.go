@@ -21,7 +21,7 @@ import (
 //
 // A seat whose claim has a request of unknown outcome is not used again: a put of it that
 // comes late must stand in a key that no other claim has, where a withdrawal finds it by
-// name, and a renewal by there being no claim for it (S4).
+// name. A renewal finds what is in any key by there being no claim for it (S4).
 
 // seats are those of one session.
 type seats struct {
@@ -163,13 +163,12 @@ func (s *seats) leaving(id engine.ClaimID) (alone bool) {
 func (s *seats) left(c *engine.Claim, sh shape, alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, ok := s.doubted[c.ID]
-	switch {
+	switch d, ok := s.doubted[c.ID]; {
 	case ok && d.leaves && alone:
 		delete(s.doubted, c.ID)
 		s.spareFor(row{c.Name, sh}, d.seat)
 	case ok && !d.leaves:
-		s.suspect(c.ID, doubt{seat: d.seat, since: time.Now()})
+		s.rest(c.ID)
 	}
 }
 
@@ -177,6 +176,11 @@ func (s *seats) left(c *engine.Claim, sh shape, alone bool) {
 func (s *seats) stays(id engine.ClaimID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rest(id)
+}
+
+// rest says that no call is under way for a claim in doubt. mu is held.
+func (s *seats) rest(id engine.ClaimID) {
 	if d, ok := s.doubted[id]; ok {
 		s.suspect(id, doubt{seat: d.seat, since: time.Now()})
 	}
@@ -218,9 +222,7 @@ func (s *seats) drop(id engine.ClaimID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.taken, id)
-	if d, ok := s.doubted[id]; ok {
-		s.suspect(id, doubt{seat: d.seat, since: time.Now()})
-	}
+	s.rest(id)
 }
 
 // forget drops doubts that no call was made for since then.
@@ -232,20 +234,4 @@ func (s *seats) forget(then time.Time) {
 			delete(s.doubted, id)
 		}
 	}
-}
-
-// known are the seats that no ghost can be in.
-func (s *seats) known() map[string]bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]bool, len(s.taken)+s.spare)
-	for _, at := range s.taken {
-		all[at.id] = true
-	}
-	for _, left := range s.free {
-		for _, at := range left {
-			all[at.id] = true
-		}
-	}
-	return all
 }

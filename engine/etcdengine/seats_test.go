@@ -240,6 +240,29 @@ func TestAGhostInAKeyThatWasUsedBeforeIsRemoved(t *testing.T) {
 	})
 }
 
+// So is what stands in a key that nobody has at the moment: after a server was put back to
+// where it had been before the claim ended, or by somebody's hand.
+func TestAGhostInAKeyThatIsFreeIsRemoved(t *testing.T) {
+	t.Parallel()
+	c := begin(t, openOn(t, []string{start(t).Addr}, nil), engine.SessionOptions{TTL: 20 * time.Second})
+	ended := mutex("n")
+	sh, _ := shapeOf(ended)
+	c.take(ended)
+	key := c.e.dir("n") + c.restOf(ended, sh)
+	c.give(ended)
+	if _, err := c.e.client.Put(c.ctx, key, sh.value(ended.ID, nil), clientv3.WithLease(c.lease)); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, c, ended)
+	await(t, "the ghost to go", func() bool {
+		if err := renewed(c.Session, nil); err != nil {
+			t.Fatal(err)
+		}
+		l, err := c.e.Line(c.ctx, "n")
+		return err == nil && len(l.Holders) == 0
+	})
+}
+
 // What is in use at each renewal, by a claim that came since the claims were put together,
 // is no ghost.
 func TestAKeyThatIsUsedAgainAndAgainIsNoGhost(t *testing.T) {

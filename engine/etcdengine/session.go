@@ -38,7 +38,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	waiting map[engine.ClaimID][]*waiting
-	unknown map[string]time.Time // keys that no claim is known for, and since which Renew
+	unknown map[string]ghost // keys that no claim is known for
 }
 
 // waiting is an Acquire under way.
@@ -60,7 +60,7 @@ func (e *Engine) Begin(ctx context.Context, o engine.SessionOptions) (engine.Ses
 	}
 	s := &Session{
 		e: e, lease: lease.ID, hex: leaseText(int64(lease.ID)), ttl: seconds(lease.TTL), lost: o.Lost, seats: &seats{},
-		waiting: map[engine.ClaimID][]*waiting{}, unknown: map[string]time.Time{},
+		waiting: map[engine.ClaimID][]*waiting{}, unknown: map[string]ghost{},
 	}
 	s.proof.Store(&called)
 	s.key = e.sessionKey(s.hex)

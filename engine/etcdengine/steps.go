@@ -9,6 +9,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // A step is the write by which a claim enters a line or leaves it. Each costs a round
@@ -29,12 +30,13 @@ const (
 	stepDelay   = 5 * time.Millisecond
 )
 
-// step does nothing where its conditions fail. It is made of the wire's own messages:
+// step changes nothing where its conditions fail. It is made of the wire's own messages:
 // the client's copy each condition.
 type step struct {
 	name       string
 	conditions []*pb.Compare
 	then       []*pb.RequestOp
+	otherwise  []*pb.RequestOp // reads
 
 	done chan struct{} // closed when one of these is there:
 	r    *pb.TxnResponse
@@ -42,7 +44,7 @@ type step struct {
 }
 
 func (s *step) request() *pb.TxnRequest {
-	return &pb.TxnRequest{Compare: s.conditions, Success: s.then}
+	return &pb.TxnRequest{Compare: s.conditions, Success: s.then, Failure: s.otherwise}
 }
 
 // steps are those of an engine.
@@ -223,13 +225,10 @@ var refusals = []error{
 	rpctypes.ErrNoSpace, rpctypes.ErrPermissionDenied, rpctypes.ErrLeaseNotFound, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps,
 }
 
-// absent: there is no key, or none in the range to end.
-func absent(key, end string) *pb.Compare {
-	c := &pb.Compare{Key: []byte(key), Target: pb.Compare_CREATE, TargetUnion: &pb.Compare_CreateRevision{}}
-	if end != "" {
-		c.RangeEnd = []byte(end)
-	}
-	return c
+// createdAt: a key was made at that revision; 0: there is none.
+func createdAt(key string, rev int64) *pb.Compare {
+	at := &pb.Compare_CreateRevision{CreateRevision: rev}
+	return &pb.Compare{Key: []byte(key), Target: pb.Compare_CREATE, TargetUnion: at}
 }
 
 // compareValue is on how a key's value is beside another one.
@@ -237,8 +236,8 @@ func compareValue(key string, is pb.Compare_CompareResult, value string) *pb.Com
 	return &pb.Compare{Key: []byte(key), Target: pb.Compare_VALUE, Result: is, TargetUnion: &pb.Compare_Value{Value: []byte(value)}}
 }
 
-func putKey(key, value string, lease int64) *pb.RequestOp {
-	put := &pb.PutRequest{Key: []byte(key), Value: []byte(value), Lease: lease}
+func putKey(key, value string, lease clientv3.LeaseID) *pb.RequestOp {
+	put := &pb.PutRequest{Key: []byte(key), Value: []byte(value), Lease: int64(lease)}
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}}
 }
 
