@@ -250,10 +250,9 @@ func inLine(dir string, opts ...clientv3.OpOption) clientv3.Op {
 	return clientv3.OpGet(firstKey(dir), append([]clientv3.OpOption{clientv3.WithRange(endKey(dir))}, opts...)...)
 }
 
-// Orders of inLine, and how much of it.
+// How inLine is asked: in what order, and how much of each key.
 var (
 	byCreation = clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)
-	one        = clientv3.WithLimit(1)
 	keysOnly   = clientv3.WithKeysOnly()
 )
 
